@@ -1,0 +1,86 @@
+//! The codec of all generated stubs: prost's, and what an RPC is asked with is validated before the
+//! handler sees it, whichever door it came through.
+
+use std::marker::PhantomData;
+
+use prost::Message;
+use tonic::codec::{BufferSettings, Codec, DecodeBuf, Decoder};
+use tonic::{Code, Status};
+use tonic_prost::{ProstDecoder, ProstEncoder};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use crate::validate::{Validate, Violation, check};
+
+/// The `domain` of the `google.rpc.ErrorInfo` in a status made here.
+pub const ERROR_DOMAIN: &str = "pulseops";
+/// Its `reason`, and the message of the status.
+pub const INVALID: &str = "invalid";
+
+/// Encodes `T` and decodes `U`. Messages above tonic's default of 4 MiB are refused by tonic.
+#[derive(Clone, Copy, Debug)]
+pub struct ValidatingCodec<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for ValidatingCodec<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, U> Codec for ValidatingCodec<T, U>
+where
+    T: Message + Send + 'static,
+    U: Message + Default + Validate + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = ProstEncoder<T>;
+    type Decoder = ValidatingDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstEncoder::default()
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        ValidatingDecoder(ProstDecoder::default())
+    }
+}
+
+/// Decodes `U` and, when it is an RPC's input, refuses an invalid one with [`invalid`].
+#[derive(Clone, Debug)]
+pub struct ValidatingDecoder<U>(ProstDecoder<U>);
+
+impl<U: Message + Default + Validate> Decoder for ValidatingDecoder<U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        let message = self.0.decode(buffer)?;
+        if U::INPUT
+            && let Some(message) = &message
+        {
+            check(message).map_err(invalid)?;
+        }
+        Ok(message)
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        self.0.buffer_settings()
+    }
+}
+
+/// INVALID_ARGUMENT "invalid" with `ErrorInfo { reason: "invalid" }` and a `BadRequest` whose field
+/// violations are described as `<code>: <detail>`; the platform's error reads exactly that back.
+pub fn invalid(violations: Vec<Violation>) -> Status {
+    let fields: Vec<_> = violations
+        .into_iter()
+        .map(|violation| {
+            FieldViolation::new(
+                violation.field,
+                format!("{}: {}", violation.code, violation.detail),
+            )
+        })
+        .collect();
+    let mut details = ErrorDetails::with_bad_request(fields);
+    details.set_error_info(INVALID, ERROR_DOMAIN, []);
+    Status::with_error_details(Code::InvalidArgument, INVALID, details)
+}
