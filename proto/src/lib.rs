@@ -17,6 +17,7 @@ pub mod codec;
 pub mod json;
 mod merge;
 pub mod time;
+pub mod topics;
 pub mod validate;
 
 use std::sync::LazyLock;

@@ -1,0 +1,100 @@
+//! Rows and proto.
+
+use chrono::{DateTime, Utc};
+use platform::error::{Error, Result};
+use proto::analytics::v1 as wire;
+use proto::api::v1::{Reference, Severity, Urgency};
+use proto::incident::v1::IncidentStatus;
+use uuid::Uuid;
+
+use crate::record::{Record, severity_name, severity_of, status_name, status_of, urgency_name, urgency_of};
+use crate::store::{CountRow, StatisticRow};
+
+pub fn ids(texts: &[String], field: &'static str) -> Result<Vec<Uuid>> {
+    let parse = |text: &String| text.parse().map_err(|_| Error::field(field, "uuid", "must be a UUID"));
+    texts.iter().map(parse).collect()
+}
+
+pub fn time(at: Option<&prost_types::Timestamp>) -> Option<DateTime<Utc>> {
+    at.and_then(proto::time::from_timestamp)
+}
+
+/// Names of the enum values of a filter; the contract has refused what is not defined.
+pub fn severities(values: &[i32]) -> Vec<&'static str> {
+    values.iter().filter_map(|value| Severity::try_from(*value).ok()).map(severity_name).collect()
+}
+
+pub fn urgencies(values: &[i32]) -> Vec<&'static str> {
+    values.iter().filter_map(|value| Urgency::try_from(*value).ok()).map(urgency_name).collect()
+}
+
+pub fn statuses(values: &[i32]) -> Vec<&'static str> {
+    values.iter().filter_map(|value| IncidentStatus::try_from(*value).ok()).map(status_name).collect()
+}
+
+pub fn summary(total: Option<&CountRow>, by_severity: Vec<CountRow>, by_service: Vec<CountRow>) -> wire::Summary {
+    let count = |of: fn(&CountRow) -> i64| total.map_or(0, of);
+    let mut by_severity: Vec<_> = by_severity.into_iter().map(severity_count).collect();
+    by_severity.sort_by_key(|count| count.severity);
+    wire::Summary {
+        total: count(|row| row.total),
+        triggered: count(|row| row.triggered),
+        acknowledged: count(|row| row.acknowledged),
+        resolved: count(|row| row.resolved),
+        open: count(|row| row.triggered + row.acknowledged),
+        by_severity,
+        by_service: by_service.into_iter().map(service_count).collect(),
+    }
+}
+
+fn severity_count(row: CountRow) -> wire::SeverityCount {
+    wire::SeverityCount {
+        severity: severity_of(&row.key).into(),
+        total: row.total,
+        open: row.triggered + row.acknowledged,
+        resolved: row.resolved,
+    }
+}
+
+fn service_count(row: CountRow) -> wire::ServiceCount {
+    wire::ServiceCount {
+        total: row.total,
+        open: row.triggered + row.acknowledged,
+        resolved: row.resolved,
+        service: Some(Reference { id: row.key, name: row.name }),
+    }
+}
+
+pub fn group(row: StatisticRow) -> wire::MttrGroup {
+    wire::MttrGroup {
+        key: row.key,
+        name: row.name,
+        incidents: row.incidents,
+        acknowledged: row.acknowledged,
+        resolved: row.resolved,
+        mtta: Some(wire::Durations { mean_ms: row.mtta_mean_ms, p50_ms: row.mtta_p50_ms, p90_ms: row.mtta_p90_ms }),
+        mttr: Some(wire::Durations { mean_ms: row.mttr_mean_ms, p50_ms: row.mttr_p50_ms, p90_ms: row.mttr_p90_ms }),
+    }
+}
+
+pub fn record(row: Record) -> wire::IncidentRecord {
+    let stamp = proto::time::to_timestamp;
+    wire::IncidentRecord {
+        incident_id: row.incident_id.to_string(),
+        number: row.number,
+        title: row.title,
+        status: status_of(&row.status).into(),
+        severity: severity_of(&row.severity).into(),
+        urgency: urgency_of(&row.urgency).into(),
+        service: Some(Reference { id: row.service_id.to_string(), name: row.service_name }),
+        team: row.team_id.map(|id| Reference { id: id.to_string(), name: row.team_name.unwrap_or_default() }),
+        created_at: Some(stamp(row.created_at)),
+        first_acknowledged_at: row.first_acknowledged_at.map(stamp),
+        resolved_at: row.resolved_at.map(stamp),
+        mtta_ms: row.mtta_ms,
+        mttr_ms: row.mttr_ms,
+        auto_resolved: row.auto_resolved,
+        escalations: row.escalations,
+        reopen_count: row.reopen_count,
+    }
+}

@@ -1,0 +1,56 @@
+//! analytics-service: how well it went.
+//!
+//! Owns `incident_records` (one row per incident; later rollups, raw events and service health).
+//! RPCs: `pulseops.analytics.v1.AnalyticsService` (summary, MTTA and MTTR, history).
+//! Topic in: `pulseops.incidents.v1` (consumer `history`). Topics out: none.
+//!
+//! The invariant that must never break: a record follows from the incident's events alone, and an
+//! event applied again, or an older version, changes nothing. MTTA = first acknowledgement −
+//! creation; MTTR = last resolution − creation; both in whole milliseconds of the times the API shows.
+//!
+//! Start reading in `record.rs` (pure), then `consumers.rs`, `numbers.rs`, `store/statistics.rs`.
+
+pub mod consumers;
+mod convert;
+mod grpc;
+mod history;
+mod numbers;
+pub mod record;
+mod schema;
+mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use include_dir::{Dir, include_dir};
+use platform::bus::TopicSpec;
+use platform::consumer::Options;
+use platform::deps::{Deps, Service};
+use platform::error::Result;
+use platform::migrate::Migrations;
+use proto::analytics::v1::analytics_service_server::AnalyticsServiceServer;
+use proto::topics;
+
+/// Up and down migrations of the schema `pulseops_analytics`.
+pub static MIGRATIONS: Migrations = Migrations { owner: "analytics", dir: &DIR };
+static DIR: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../migrations/analytics");
+
+/// What it listens to.
+pub const INCIDENTS: TopicSpec = TopicSpec {
+    name: topics::INCIDENTS.name,
+    partitions: topics::INCIDENTS.partitions,
+    retention: Duration::from_millis(topics::INCIDENTS.retention_ms),
+};
+
+/// Starts the consumer and gives the RPCs.
+///
+/// # Errors
+/// Those of the database and the bus.
+pub async fn build(deps: &Deps) -> Result<Service> {
+    let db = deps.db("analytics")?;
+    deps.housekeeping(&db);
+    let consumers = deps.consumers("analytics", &db);
+    deps.consume(&consumers, "history", &INCIDENTS, Options::default(), Arc::new(consumers::History)).await?;
+    let grpc = AnalyticsServiceServer::new(grpc::Grpc { db });
+    Ok(Service::builder("analytics").add(grpc).behind(deps.door.clone()))
+}

@@ -1,0 +1,201 @@
+//! How incident events become one record per incident: pure, no I/O.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use platform::ctx::OrgId;
+use platform::error::{Error, Result};
+use proto::{api::v1 as api, events::v1::IncidentEvent, incident::v1 as incident};
+use uuid::Uuid;
+
+use crate::schema::incident_records;
+
+/// What history keeps of one incident.
+#[derive(Clone, Debug, PartialEq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = incident_records, check_for_backend(diesel::pg::Pg))]
+pub struct Record {
+    pub org_id: OrgId,
+    pub incident_id: Uuid,
+    /// Version of the incident that was applied last.
+    pub version: i64,
+    pub number: i64,
+    pub title: String,
+    pub status: String,
+    pub severity: String,
+    pub urgency: String,
+    pub service_id: Uuid,
+    pub service_name: String,
+    pub team_id: Option<Uuid>,
+    pub team_name: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub first_acknowledged_at: Option<DateTime<Utc>>,
+    pub resolved_at: Option<DateTime<Utc>>,
+    pub auto_resolved: bool,
+    pub escalations: i32,
+    pub reopen_count: i32,
+    /// Merged into another incident: outside every number.
+    pub merged: bool,
+    /// first_acknowledged_at − created_at; never acknowledged: none.
+    pub mtta_ms: Option<i64>,
+    /// resolved_at − created_at, while it is resolved.
+    pub mttr_ms: Option<i64>,
+}
+
+/// One incident event, decoded.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub org: OrgId,
+    pub incident_id: Uuid,
+    pub version: i64,
+    pub escalated: bool,
+    pub event: IncidentEvent,
+}
+
+pub const ESCALATED: &str = "pulseops.incident.escalated.v1";
+
+/// Key of a record: an id alone is not trusted to be of one organization.
+pub type Key = (OrgId, Uuid);
+
+/// Applies `steps` in order to what is `stored`; versions already applied change nothing. Returns the
+/// records that changed, by key.
+///
+/// # Errors
+/// Invalid, when an event lacks what every incident has.
+pub fn fold(stored: HashMap<Key, Record>, steps: &[Step]) -> Result<BTreeMap<Key, Record>> {
+    let mut stored = stored;
+    let mut changed: BTreeMap<Key, Record> = BTreeMap::new();
+    for step in steps {
+        let key = (step.org, step.incident_id);
+        let before = changed.remove(&key).or_else(|| stored.remove(&key));
+        match before {
+            Some(before) if before.version >= step.version => {
+                // A repeat: keep what there was, wherever it came from.
+                changed.insert(key, before);
+            }
+            before => {
+                changed.insert(key, apply(before.as_ref(), step)?);
+            }
+        }
+    }
+    Ok(changed)
+}
+
+fn apply(before: Option<&Record>, step: &Step) -> Result<Record> {
+    let (event, incident) = (&step.event, of(step.event.incident.as_ref(), "incident")?);
+    let created_at = of(time(incident.created_at.as_ref()), "created_at")?;
+    let first_acknowledged_at = time(incident.first_acknowledged_at.as_ref());
+    let status = incident.status();
+    let resolved_at = time(incident.resolved_at.as_ref()).filter(|_| status == incident::IncidentStatus::Resolved);
+    let service = of(event.service.as_ref(), "service")?;
+    let mut record = Record {
+        org_id: step.org,
+        incident_id: step.incident_id,
+        version: step.version,
+        number: incident.number,
+        title: incident.title.clone(),
+        status: status_name(status).to_owned(),
+        severity: severity_name(incident.severity()).to_owned(),
+        urgency: urgency_name(incident.urgency()).to_owned(),
+        service_id: id(&service.id)?,
+        service_name: service.name.clone(),
+        team_id: event.team.as_ref().map(|team| id(&team.id)).transpose()?,
+        team_name: event.team.as_ref().map(|team| team.name.clone()),
+        created_at,
+        first_acknowledged_at,
+        resolved_at,
+        auto_resolved: incident.auto_resolved,
+        escalations: before.map_or(0, |record| record.escalations) + i32::from(step.escalated),
+        reopen_count: incident.reopen_count,
+        merged: incident.merged_into_id.is_some(),
+        mtta_ms: first_acknowledged_at.map(|at| millis_between(created_at, at)),
+        mttr_ms: resolved_at.map(|at| millis_between(created_at, at)),
+    };
+    if let Some(before) = before.filter(|before| before.resolved_at.is_some() && record.resolved_at.is_some()) {
+        keep_as_resolved(&mut record, before);
+    }
+    Ok(record)
+}
+
+/// What is filtered by stands as it was at resolution, whatever is edited afterwards.
+fn keep_as_resolved(record: &mut Record, before: &Record) {
+    record.severity.clone_from(&before.severity);
+    record.urgency.clone_from(&before.urgency);
+    record.service_id = before.service_id;
+    record.service_name.clone_from(&before.service_name);
+    record.team_id = before.team_id;
+    record.team_name.clone_from(&before.team_name);
+}
+
+/// Whole milliseconds between two times as a client reads them: each is cut to its millisecond.
+fn millis_between(from: DateTime<Utc>, to: DateTime<Utc>) -> i64 {
+    to.timestamp_millis() - from.timestamp_millis()
+}
+
+fn of<T>(value: Option<T>, field: &'static str) -> Result<T> {
+    value.ok_or_else(|| Error::invalid("undecodable_event", format!("an incident event without {field}")))
+}
+
+fn id(text: &str) -> Result<Uuid> {
+    text.parse().map_err(|_| Error::invalid("undecodable_event", format!("{text:?} is not a UUID")))
+}
+
+fn time(at: Option<&prost_types::Timestamp>) -> Option<DateTime<Utc>> {
+    at.and_then(proto::time::from_timestamp)
+}
+
+pub fn status_name(status: incident::IncidentStatus) -> &'static str {
+    match status {
+        incident::IncidentStatus::Unspecified | incident::IncidentStatus::Triggered => "triggered",
+        incident::IncidentStatus::Acknowledged => "acknowledged",
+        incident::IncidentStatus::Resolved => "resolved",
+    }
+}
+
+pub fn status_of(name: &str) -> incident::IncidentStatus {
+    match name {
+        "triggered" => incident::IncidentStatus::Triggered,
+        "acknowledged" => incident::IncidentStatus::Acknowledged,
+        "resolved" => incident::IncidentStatus::Resolved,
+        _ => incident::IncidentStatus::Unspecified,
+    }
+}
+
+pub fn severity_name(severity: api::Severity) -> &'static str {
+    match severity {
+        api::Severity::Critical => "critical",
+        api::Severity::High => "high",
+        api::Severity::Medium => "medium",
+        api::Severity::Low => "low",
+        api::Severity::Unspecified | api::Severity::Info => "info",
+    }
+}
+
+pub fn severity_of(name: &str) -> api::Severity {
+    match name {
+        "critical" => api::Severity::Critical,
+        "high" => api::Severity::High,
+        "medium" => api::Severity::Medium,
+        "low" => api::Severity::Low,
+        "info" => api::Severity::Info,
+        _ => api::Severity::Unspecified,
+    }
+}
+
+pub fn urgency_name(urgency: api::Urgency) -> &'static str {
+    match urgency {
+        api::Urgency::High => "high",
+        api::Urgency::Unspecified | api::Urgency::Low => "low",
+    }
+}
+
+pub fn urgency_of(name: &str) -> api::Urgency {
+    match name {
+        "high" => api::Urgency::High,
+        "low" => api::Urgency::Low,
+        _ => api::Urgency::Unspecified,
+    }
+}
+
+#[cfg(test)]
+mod tests;

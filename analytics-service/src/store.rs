@@ -1,0 +1,111 @@
+//! Queries over `incident_records`.
+
+mod statistics;
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::upsert::excluded;
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use platform::ctx::OrgId;
+use platform::error::Result;
+use uuid::Uuid;
+
+pub use statistics::{CountRow, Grouping, StatisticRow, count_by, statistics};
+
+use crate::record::{Key, Record};
+use crate::schema::incident_records::{self, dsl};
+
+/// Which incidents. Empty lists filter nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub service_ids: Vec<Uuid>,
+    pub team_ids: Vec<Uuid>,
+    pub severities: Vec<&'static str>,
+    pub urgencies: Vec<&'static str>,
+    pub statuses: Vec<&'static str>,
+    pub auto_resolved: Option<bool>,
+    /// Inclusive.
+    pub created_after: Option<DateTime<Utc>>,
+    /// Exclusive.
+    pub created_before: Option<DateTime<Utc>>,
+}
+
+/// The records of these incidents.
+pub async fn find_records(conn: &mut AsyncPgConnection, keys: &[Key]) -> Result<HashMap<Key, Record>> {
+    let (orgs, ids): (Vec<OrgId>, Vec<Uuid>) = keys.iter().copied().unzip();
+    let rows: Vec<Record> = incident_records::table
+        .filter(dsl::org_id.eq_any(orgs).and(dsl::incident_id.eq_any(ids)))
+        .select(Record::as_select())
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| ((row.org_id, row.incident_id), row)).collect())
+}
+
+/// Writes records; one that is there with this version or a later one stays.
+pub async fn upsert_records(conn: &mut AsyncPgConnection, records: Vec<Record>) -> Result<usize> {
+    macro_rules! newer {
+        ($($column:ident),+ $(,)?) => { ($(dsl::$column.eq(excluded(dsl::$column))),+) };
+    }
+    let upsert = diesel::insert_into(incident_records::table)
+        .values(records)
+        .on_conflict((dsl::org_id, dsl::incident_id))
+        .do_update()
+        .set(newer!(
+            version, title, status, severity, urgency, service_id, service_name, team_id, team_name,
+            first_acknowledged_at, resolved_at, auto_resolved, escalations, reopen_count, merged, mtta_ms, mttr_ms,
+        ));
+    // Named in full: in scope it would collide with that of QueryDsl.
+    let newer = diesel::query_dsl::methods::FilterDsl::filter(upsert, dsl::version.lt(excluded(dsl::version)));
+    Ok(newer.execute(conn).await?)
+}
+
+/// Up to `limit` records behind `after`, by creation.
+pub async fn list_records(
+    conn: &mut AsyncPgConnection,
+    org: OrgId,
+    filter: &Filter,
+    descending: bool,
+    after: Option<(DateTime<Utc>, Uuid)>,
+    limit: i64,
+) -> Result<Vec<Record>> {
+    let mut query = incident_records::table
+        .filter(dsl::org_id.eq(org).and(dsl::merged.eq(false)))
+        .select(Record::as_select())
+        .limit(limit)
+        .into_boxed();
+    if !filter.service_ids.is_empty() {
+        query = query.filter(dsl::service_id.eq_any(&filter.service_ids));
+    }
+    if !filter.team_ids.is_empty() {
+        query = query.filter(dsl::team_id.eq_any(&filter.team_ids));
+    }
+    if !filter.severities.is_empty() {
+        query = query.filter(dsl::severity.eq_any(&filter.severities));
+    }
+    if !filter.statuses.is_empty() {
+        query = query.filter(dsl::status.eq_any(&filter.statuses));
+    }
+    if let Some(from) = filter.created_after {
+        query = query.filter(dsl::created_at.ge(from));
+    }
+    if let Some(until) = filter.created_before {
+        query = query.filter(dsl::created_at.lt(until));
+    }
+    query = match after {
+        Some((at, id)) if descending => {
+            query.filter(dsl::created_at.lt(at).or(dsl::created_at.eq(at).and(dsl::incident_id.lt(id))))
+        }
+        Some((at, id)) => {
+            query.filter(dsl::created_at.gt(at).or(dsl::created_at.eq(at).and(dsl::incident_id.gt(id))))
+        }
+        None => query,
+    };
+    query = if descending {
+        query.order((dsl::created_at.desc(), dsl::incident_id.desc()))
+    } else {
+        query.order((dsl::created_at.asc(), dsl::incident_id.asc()))
+    };
+    Ok(query.load(conn).await?)
+}
