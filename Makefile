@@ -1,0 +1,38 @@
+# The commands that people and CI call. Nothing else is needed to work on this repository.
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint fmt
+
+CARGO ?= cargo
+# CI must not change what is checked in.
+LOCKED := $(if $(CI),--locked)
+
+help:
+	@echo "make run    install what is missing, build, start every role in one process"
+	@echo "make demo   play the story on a running platform (second terminal)"
+	@echo "make test   all tests on a real Postgres"
+	@echo "make lint   format, clippy, rustdoc, dependencies"
+	@echo "make fmt    format"
+
+run:
+	scripts/bootstrap run
+	$(CARGO) build --release $(LOCKED) -p pulseops
+	exec target/release/pulseops up
+
+demo:
+	@test -x target/release/pulseops || { echo "start the platform first: make run"; exit 1; }
+	exec target/release/pulseops demo
+
+# One Postgres serves the whole run: the first test starts it, this ends it, whatever happened.
+test:
+	scripts/bootstrap test
+	@$(CARGO) test --workspace $(LOCKED); status=$$?; scripts/test-postgres stop; exit $$status
+
+lint:
+	scripts/bootstrap lint
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets $(LOCKED) -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --features platform/testing $(LOCKED)
+	scripts/check-dependencies
+
+fmt:
+	$(CARGO) fmt --all

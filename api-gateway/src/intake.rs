@@ -1,0 +1,202 @@
+//! The hand-written door for events: `POST /v1/events`.
+//!
+//! One object, an array, or NDJSON comes in; each item is read and checked by itself; what is good
+//! goes through the bounded buffer of `ingest` into the log. The answer waits until it is durable.
+//!
+//! `body.rs` splits the body, `items.rs` reads items, `services.rs` finds the services they name,
+//! `sink.rs` writes batches.
+
+mod body;
+mod items;
+mod services;
+mod sink;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::map_request;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use http::StatusCode;
+use http_body_util::Limited;
+use ingest::{Limits, NotWritten, Pipeline, Refused};
+use platform::access::AccessTable;
+use platform::bus::TopicSpec;
+use platform::ctx::Ctx;
+use platform::deps::Deps;
+use platform::error::{Error, FieldError, Result};
+use platform::lifecycle::Stage;
+use proto::topics;
+use serde::Serialize;
+use tower_http::decompression::RequestDecompressionLayer;
+use transcode::Contract;
+
+use crate::config::{Config, IntakeConfig};
+use crate::problems;
+use body::Unreadable;
+use items::Rejected;
+use services::Services;
+use sink::{Log, Meter, Outgoing};
+
+/// Where events go.
+pub const EVENTS: TopicSpec = TopicSpec {
+    name: topics::EVENTS.name,
+    partitions: topics::EVENTS.partitions,
+    retention: Duration::from_millis(topics::EVENTS.retention_ms),
+};
+
+const SEND_EVENTS: &str = "/pulseops.events.v1.EventService/SendEvents";
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+#[derive(Clone)]
+struct Door {
+    access: Arc<AccessTable>,
+    contract: Arc<Contract>,
+    services: Services,
+    pipeline: Pipeline<Outgoing, Log>,
+    limits: IntakeConfig,
+}
+
+/// The route, its buffer and its writers.
+///
+/// # Errors
+/// Those of the bus.
+pub async fn routes(deps: &Deps, config: &Config, contract: Arc<Contract>) -> Result<Router> {
+    deps.bus.ensure_topic(&EVENTS).await?;
+    let door = Door {
+        access: deps.door.access.clone(),
+        contract,
+        services: Services::new(&deps.directory),
+        pipeline: start(deps, &config.intake),
+        limits: config.intake.clone(),
+    };
+    let sent_limit = config.intake.body_limit_bytes;
+    let limited = move |request: Request| async move { request.map(|body| limit(body, sent_limit)) };
+    let unzip = RequestDecompressionLayer::new().pass_through_unaccepted(true);
+    let method = post(send_events).fallback(wrong_method);
+    Ok(Router::new().route("/v1/events", method).layer(unzip).layer(map_request(limited)).with_state(door))
+}
+
+/// Starts the writers. They end after the listeners, when everything accepted is in the log.
+fn start(deps: &Deps, config: &IntakeConfig) -> Pipeline<Outgoing, Log> {
+    let limits = Limits {
+        items: config.buffer_events,
+        bytes: config.buffer_bytes,
+        batch_items: config.batch_events,
+        retry_after: RETRY_AFTER,
+        ..Limits::default()
+    };
+    let log = Arc::new(Log { bus: deps.bus.clone() });
+    let (pipeline, first) = Pipeline::new(log.clone(), limits, Arc::new(Meter));
+    let more = (1..config.writers).map(|_| pipeline.worker(log.clone()));
+    for (number, writer) in std::iter::once(first).chain(more).enumerate() {
+        let pipeline = pipeline.clone();
+        deps.lifecycle.spawn(Stage::Consumers, format!("gateway.intake.{number}"), |shutdown| async move {
+            let close = async {
+                shutdown.cancelled().await;
+                pipeline.close();
+            };
+            tokio::join!(writer.run(), close);
+            Ok::<_, Error>(())
+        });
+    }
+    pipeline
+}
+
+async fn send_events(State(door): State<Door>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let instance = problems::instance(&parts.extensions);
+    let Some(cx) = parts.extensions.get::<Ctx>() else {
+        return problems::of_error(&Error::internal("a request without a context"), &instance);
+    };
+    let answer = async {
+        door.access.check(SEND_EVENTS, cx)?;
+        let texts = body::read(&parts.headers, body, &door.limits).await?;
+        take(&door, cx, &texts).await
+    };
+    match answer.await {
+        Ok(taken) => taken.into_response(&instance),
+        Err(Unreadable::Error(error)) => problems::of_error(&error, &instance),
+        Err(Unreadable::Fault(fault)) => problems::of_fault(&fault, &instance),
+    }
+}
+
+/// What became of a readable request.
+struct Taken {
+    accepted: usize,
+    rejected: Vec<Rejected>,
+    single: bool,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    accepted: usize,
+    rejected: Vec<Rejected>,
+}
+
+impl Taken {
+    /// 202, or 422 when not one item was good.
+    fn into_response(self, instance: &str) -> Response {
+        if self.accepted > 0 {
+            let answer = Answer { accepted: self.accepted, rejected: self.rejected };
+            return (StatusCode::ACCEPTED, axum::Json(answer)).into_response();
+        }
+        let fields = self.rejected.into_iter().map(|item| {
+            let field = if self.single { item.field } else { format!("[{}].{}", item.index, item.field) };
+            FieldError::new(field.trim_end_matches('.'), item.code, item.reason)
+        });
+        problems::of_error(&Error::fields(fields.collect()), instance)
+    }
+}
+
+async fn take(door: &Door, cx: &Ctx, texts: &body::Texts) -> Result<Taken, Unreadable> {
+    let (events, mut rejected) = items::read(&door.contract, texts);
+    let (outgoing, unknown) = door.services.address(cx, events).await?;
+    rejected.extend(unknown);
+    rejected.sort_by_key(|item| item.index);
+    let accepted = outgoing.len();
+    if accepted > 0 {
+        let ack = door.pipeline.submit(outgoing).map_err(refused)?;
+        ack.durable().await.map_err(not_written)?;
+    }
+    Ok(Taken { accepted, rejected, single: texts.single })
+}
+
+fn refused(reason: Refused) -> Error {
+    match reason {
+        Refused::Full { retry_after } => {
+            Error::too_many("intake_full", "the intake is full").with_retry_after(retry_after)
+        }
+        Refused::Closed => {
+            Error::unavailable("shutting_down", "the intake is shutting down").with_retry_after(RETRY_AFTER)
+        }
+        Refused::TooLarge => {
+            Error::invalid("too_many_events", "more events than the intake can hold at once")
+        }
+    }
+}
+
+/// The events may or may not be in the log: the client sends them again under the same ids.
+fn not_written(reason: NotWritten<Error>) -> Error {
+    let detail = "the events could not be stored; send them again";
+    let error = Error::unavailable("not_stored", detail).with_retry_after(RETRY_AFTER);
+    match reason {
+        NotWritten::Failed(source) => error.with_source(source),
+        NotWritten::Abandoned => error,
+    }
+}
+
+/// Bounds the body as it is sent, before it is decompressed.
+fn limit(body: Body, bytes: usize) -> Body {
+    Body::new(Limited::new(body, bytes))
+}
+
+async fn wrong_method(request: Request<Body>) -> Response {
+    let instance = problems::instance(request.extensions());
+    let mut response = problems::of_fault(&transcode::Fault::MethodNotAllowed, &instance);
+    response.headers_mut().insert(http::header::ALLOW, http::HeaderValue::from_static("POST"));
+    response
+}

@@ -1,0 +1,80 @@
+//! One error document, whoever found the fault.
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use platform::ctx::Ctx;
+use platform::error::{Error, Kind, Problem, ProblemField};
+use transcode::{Fault, Problems, RequestContext};
+
+/// Renders what services answer and what the transcoder finds.
+pub struct Rendering;
+
+impl Problems for Rendering {
+    fn status(&self, status: &tonic::Status, request: &RequestContext<'_>) -> Response<Body> {
+        let mut error = Error::from(status.clone());
+        for fault in &mut error.fields {
+            fault.field = request.field(&fault.field).to_owned();
+        }
+        of_error(&error, &instance(request.extensions))
+    }
+
+    fn fault(&self, fault: &Fault, request: &RequestContext<'_>) -> Response<Body> {
+        of_fault(fault, &instance(request.extensions))
+    }
+}
+
+/// The problem of one of our errors.
+pub fn of_error(error: &Error, instance: &str) -> Response<Body> {
+    let mut response = answer(&error.problem(instance));
+    if let Some(after) = error.retry_after {
+        let seconds = after.as_secs_f64().ceil();
+        if let Ok(value) = HeaderValue::try_from(format!("{seconds:.0}")) {
+            response.headers_mut().insert(RETRY_AFTER, value);
+        }
+    }
+    if error.kind == Kind::Unauthenticated {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// The problem of a fault that only HTTP knows.
+pub fn of_fault(fault: &Fault, instance: &str) -> Response<Body> {
+    let errors = fault.fields().iter().map(|field| ProblemField {
+        field: field.field.clone(),
+        code: field.code,
+        detail: field.detail.clone(),
+    });
+    answer(&Problem {
+        errors: errors.collect(),
+        ..of_status(fault.status(), fault.code(), fault.detail(), instance)
+    })
+}
+
+/// A problem with this status.
+pub fn of_status(status: StatusCode, code: &'static str, detail: String, instance: &str) -> Problem {
+    Problem {
+        type_: "about:blank",
+        title: status.canonical_reason().unwrap_or_default().to_owned(),
+        status: status.as_u16(),
+        detail,
+        code,
+        instance: instance.to_owned(),
+        errors: Vec::new(),
+    }
+}
+
+pub fn answer(problem: &Problem) -> Response<Body> {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = (status, axum::Json(problem)).into_response();
+    let kind = HeaderValue::from_static("application/problem+json");
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+/// What names the request in a problem: its id.
+pub fn instance(extensions: &http::Extensions) -> String {
+    extensions.get::<Ctx>().map(|cx| cx.request_id.to_string()).unwrap_or_default()
+}

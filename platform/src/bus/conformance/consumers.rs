@@ -1,0 +1,249 @@
+//! Owning partitions, committing, failing and replaying.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Engine, Ledger, consumer, ready, record, records, step_until};
+use crate::dead_letters::{self, DeadLetter, Filter};
+
+/// Longer than a lease.
+const AFTER_LEASE: Duration = Duration::from_secs(4);
+
+/// A consumer that dies between its work and its commit leaves nothing behind; another one does the
+/// same records again, once.
+pub async fn redelivery(engine: &impl Engine) {
+    let bus = ready(engine).await;
+    Ledger::prepare(engine.db()).await;
+    bus.append(engine.topic().name, &records(&engine.db().cx(&[]), 1, 10)).await.expect("appended");
+    let ledger = Arc::new(Ledger::default());
+    let mut dying = consumer(engine, &bus, &ledger).await;
+    ledger.halt();
+    let death = tokio::spawn(async move { while dying.step().await.is_ok() {} });
+    ledger.entered.notified().await;
+    death.abort();
+    assert!(death.await.expect_err("killed").is_cancelled());
+    assert_eq!(Ledger::effects(engine.db()).await, 0);
+
+    engine.db().advance(AFTER_LEASE).await;
+    let mut heir = consumer(engine, &bus, &ledger).await;
+    step_until(&mut [&mut heir], async || Ledger::effects(engine.db()).await == 10).await;
+    assert!(ledger.calls.load(Ordering::SeqCst) >= 2);
+}
+
+/// Two processes share the partitions; when one falls silent the other takes all, and every record
+/// takes effect once and in order.
+pub async fn takeover(engine: &impl Engine) {
+    let bus = ready(engine).await;
+    let topic = engine.topic();
+    Ledger::prepare(engine.db()).await;
+    let ledger = Arc::new(Ledger::default());
+    let mut first = consumer(engine, &bus, &ledger).await;
+    let mut second = consumer(engine, &engine.bus().await, &ledger).await;
+    first.step().await.expect("it takes all there is");
+    assert_eq!(first.partitions().len(), topic.partitions as usize);
+    let half = topic.partitions as usize / 2;
+    step_both_until_shared(&mut first, &mut second, half).await;
+
+    let cx = engine.db().cx(&[]);
+    bus.append(topic.name, &records(&cx, 16, 160)).await.expect("appended");
+    step_until(&mut [&mut first, &mut second], async || Ledger::effects(engine.db()).await == 160).await;
+    drop(first);
+    engine.db().advance(AFTER_LEASE).await;
+    let more: Vec<_> = (0..32).map(|i| record(&cx, &format!("key-{}", i % 16), 11 + i / 16, "ok")).collect();
+    bus.append(topic.name, &more).await.expect("appended");
+    step_until(&mut [&mut second], async || Ledger::effects(engine.db()).await == 192).await;
+    assert_eq!(second.partitions().len(), topic.partitions as usize);
+    assert_versions_in_order(Ledger::subjects_and_versions(engine.db()).await);
+}
+
+async fn step_both_until_shared(
+    first: &mut crate::consumer::Consumer,
+    second: &mut crate::consumer::Consumer,
+    half: usize,
+) {
+    for _ in 0..100 {
+        first.step().await.expect("a step");
+        second.step().await.expect("a step");
+        if first.partitions().len() == half && second.partitions().len() == half {
+            let both = [first.partitions(), second.partitions()].concat();
+            assert_eq!(both.len(), 2 * half);
+            return;
+        }
+    }
+    panic!("not shared: {:?} and {:?}", first.partitions(), second.partitions());
+}
+
+fn assert_versions_in_order(effects: Vec<(String, i64)>) {
+    let mut last = std::collections::HashMap::new();
+    for (subject, version) in effects {
+        let expected = last.get(&subject).copied().unwrap_or(0) + 1;
+        assert_eq!(version, expected, "{subject}");
+        last.insert(subject, version);
+    }
+}
+
+/// An owner that is paused inside of its transaction, past its lease, commits nothing when it wakes;
+/// the one who took over has done it all.
+pub async fn paused_owner(engine: &impl Engine) {
+    let bus = ready(engine).await;
+    Ledger::prepare(engine.db()).await;
+    let (sleeper, heir) = (Arc::new(Ledger::default()), Arc::new(Ledger::default()));
+    let mut paused = consumer(engine, &bus, &sleeper).await;
+    let mut awake = consumer(engine, &engine.bus().await, &heir).await;
+    paused.step().await.expect("it takes all there is");
+    bus.append(engine.topic().name, &records(&engine.db().cx(&[]), 1, 5)).await.expect("appended");
+    sleeper.halt();
+    let pause = tokio::spawn(async move {
+        while sleeper_is_not_through(&paused) {
+            paused.step().await.expect("a lost partition is no error");
+        }
+        paused
+    });
+    sleeper.entered.notified().await;
+    // The halted transaction holds the rows it wrote: the heir takes the lease, but must wait for them.
+    engine.db().advance(AFTER_LEASE).await;
+    let taken = tokio::spawn(async move {
+        while awake.partitions().is_empty() {
+            awake.step().await.expect("a step");
+        }
+        awake
+    });
+    tokio::time::timeout(super::DEADLINE, heir_called(&heir)).await.expect("the heir goes ahead");
+    sleeper.go.notify_one();
+    let mut awake = taken.await.expect("the heir lives");
+    step_until(&mut [&mut awake], async || Ledger::effects(engine.db()).await == 5).await;
+    let paused = tokio::time::timeout(super::DEADLINE, pause).await.expect("it wakes").expect("it lives");
+    assert!(!sleeper.lost.lock().expect("no panic holds it").is_empty());
+    drop(paused);
+    assert_eq!(Ledger::effects(engine.db()).await, 5);
+}
+
+fn sleeper_is_not_through(consumer: &crate::consumer::Consumer) -> bool {
+    !consumer.partitions().is_empty()
+}
+
+async fn heir_called(heir: &Ledger) {
+    while heir.calls.load(Ordering::SeqCst) == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A new process goes on where the last one stopped.
+pub async fn resume(engine: &impl Engine) {
+    let bus = ready(engine).await;
+    Ledger::prepare(engine.db()).await;
+    let cx = engine.db().cx(&[]);
+    for round in 1..=3 {
+        bus.append(engine.topic().name, &records(&cx, 5, 20)).await.expect("appended");
+        let ledger = Arc::new(Ledger::default());
+        let mut consumer = consumer(engine, &engine.bus().await, &ledger).await;
+        step_until(&mut [&mut consumer], async || Ledger::effects(engine.db()).await == 20 * round).await;
+        assert_eq!(ledger.told.load(Ordering::SeqCst), 20, "only what was new");
+        engine.db().advance(AFTER_LEASE).await;
+    }
+}
+
+/// One bad record among many: the others take effect in order, it alone goes to the dead letters, and
+/// a replay applies it through the same handler.
+pub async fn poison(engine: &impl Engine) {
+    let bus = ready(engine).await;
+    Ledger::prepare(engine.db()).await;
+    let cx = engine.db().cx(&[]);
+    let mut batch: Vec<_> = (1..=40).map(|i| record(&cx, "key", i, "ok")).collect();
+    batch[17] = record(&cx, "key", 18, "poison");
+    bus.append(engine.topic().name, &batch).await.expect("appended");
+    let ledger = Arc::new(Ledger::default());
+    let mut consumer = consumer(engine, &bus, &ledger).await;
+    step_until(&mut [&mut consumer], async || Ledger::effects(engine.db()).await == 39).await;
+    let versions: Vec<i64> =
+        Ledger::subjects_and_versions(engine.db()).await.into_iter().map(|(_, v)| v).collect();
+    assert_eq!(versions, (1..=40).filter(|v| *v != 18).collect::<Vec<_>>());
+
+    let letter = only_letter(engine, &cx).await;
+    assert_eq!(letter.event_id, batch[17].envelope.id);
+    assert_eq!(letter.delivered().record, batch[17]);
+    assert_eq!((letter.error_code.as_str(), letter.state.as_str()), ("poison", "dead"));
+
+    request_replay(engine, &cx, &letter).await;
+    step_until(&mut [&mut consumer], async || only_letter(engine, &cx).await.state == "dead").await;
+    assert_eq!(only_letter(engine, &cx).await.attempts, letter.attempts + 1, "still poison");
+
+    ledger.heal();
+    request_replay(engine, &cx, &letter).await;
+    step_until(&mut [&mut consumer], async || only_letter(engine, &cx).await.state == "replayed").await;
+    assert_eq!(Ledger::effects(engine.db()).await, 40);
+}
+
+async fn only_letter(engine: &impl Engine, cx: &crate::ctx::Ctx) -> DeadLetter {
+    let bus_db = engine.db().db("bus");
+    let letters = crate::tx!(bus_db, cx, |conn| {
+        dead_letters::list(conn, cx.org, &Filter::default(), None, 10).await
+    });
+    let mut letters = letters.expect("the list");
+    assert_eq!(letters.len(), 1, "one dead letter");
+    letters.remove(0)
+}
+
+async fn request_replay(engine: &impl Engine, cx: &crate::ctx::Ctx, letter: &DeadLetter) {
+    let bus_db = engine.db().db("bus");
+    let requested = crate::tx!(bus_db, cx, |conn| dead_letters::request_replay(cx, conn, letter.id).await);
+    assert_eq!(requested.expect("asked").state, "replay");
+}
+
+/// While something is away nothing is buried and nothing is skipped; when it is back, all takes
+/// effect in order.
+pub async fn outage(engine: &impl Engine) {
+    let bus = ready(engine).await;
+    Ledger::prepare(engine.db()).await;
+    let cx = engine.db().cx(&[]);
+    let mut batch: Vec<_> = (1..=10).map(|i| record(&cx, "key", i, "ok")).collect();
+    batch[4] = record(&cx, "key", 5, "away");
+    bus.append(engine.topic().name, &batch).await.expect("appended");
+    let ledger = Arc::new(Ledger::default());
+    let mut consumer = consumer(engine, &bus, &ledger).await;
+    step_until(&mut [&mut consumer], async || ledger.calls.load(Ordering::SeqCst) >= 6).await;
+    assert_eq!(Ledger::effects(engine.db()).await, 0);
+    ledger.heal();
+    step_until(&mut [&mut consumer], async || Ledger::effects(engine.db()).await == 10).await;
+    assert_versions_in_order(Ledger::subjects_and_versions(engine.db()).await);
+}
+
+/// A position that belongs to another log, or that retention has passed, stops the consumer with an
+/// error; nothing is reset.
+pub async fn other_log(engine: &impl Engine) {
+    let bus = ready(engine).await;
+    Ledger::prepare(engine.db()).await;
+    let ledger = Arc::new(Ledger::default());
+    let mut stopped = consumer(engine, &bus, &ledger).await;
+    let admin = engine.db().admin().await;
+    for (change, code) in
+        [("log_id = gen_random_uuid()", "log_mismatch"), ("next = 1000", "position_beyond_end")]
+    {
+        let before =
+            admin.query("SELECT * FROM pulseops_bare.positions", &[]).await.expect("positions").len();
+        admin
+            .batch_execute(&format!(
+                "CREATE TABLE IF NOT EXISTS kept AS SELECT * FROM pulseops_bare.positions;
+                 UPDATE pulseops_bare.positions SET {change}, owner = NULL"
+            ))
+            .await
+            .expect("changed");
+        let error = stopped.step().await.expect_err("it stops");
+        assert_eq!(error.code, code);
+        assert!(!error.is_retryable());
+        let after = format!(
+            "SELECT * FROM pulseops_bare.positions WHERE {}",
+            match code {
+                "log_mismatch" => "next = 0",
+                _ => "next = 1000",
+            }
+        );
+        assert_eq!(admin.query(&after, &[]).await.expect("positions").len(), before, "nothing is reset");
+        admin
+            .batch_execute("UPDATE pulseops_bare.positions p SET log_id = k.log_id, next = k.next, owner = NULL FROM kept k WHERE p.partition = k.partition")
+            .await
+            .expect("restored");
+    }
+    stopped.step().await.expect("it goes on");
+}

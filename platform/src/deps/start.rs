@@ -1,0 +1,95 @@
+//! Starting what services are made of, under its name and in its stage.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Deps;
+use crate::bus::TopicSpec;
+use crate::consumer::{self, Consumers, Handler};
+use crate::db::Db;
+use crate::error::Result;
+use crate::idempotency;
+use crate::leased::{Driver, Handle, Work};
+use crate::lifecycle::Stage;
+use crate::outbox::Relay;
+use crate::source::Source;
+
+/// How often a service forgets idempotency keys and applied versions whose time is over.
+const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(60);
+/// How long applied versions are remembered: longer than any topic keeps its records.
+const REMEMBER_VERSIONS: Duration = Duration::from_secs(30 * 24 * 3600);
+const FORGET_AT_ONCE: i64 = 10_000;
+
+impl Deps {
+    /// The pool of `service`.
+    ///
+    /// # Errors
+    /// Invalid, code `invalid_database_url`.
+    pub fn db(&self, service: &str) -> Result<Db> {
+        self.databases.open(service)
+    }
+
+    /// Starts the relay of the service behind `db`, and what keeps its mechanisms' tables small.
+    pub fn relay(&self, db: &Db) {
+        let relay = Relay::new(db, self.bus.clone(), &self.source);
+        let name = format!("{}.relay", db.service());
+        self.lifecycle.spawn(Stage::Relay, name, |shutdown| relay.run(shutdown));
+        self.housekeeping(db);
+    }
+
+    /// Starts what forgets idempotency keys and applied versions of the service behind `db`.
+    pub fn housekeeping(&self, db: &Db) {
+        let (db, source) = (db.clone(), self.source.clone());
+        let name = format!("{}.housekeeping", db.service());
+        self.lifecycle.spawn(Stage::Drivers, name, |shutdown| housekeeping(db, source, shutdown));
+    }
+
+    /// The consumers of `service`, whose leases are kept from now on.
+    pub fn consumers(&self, service: &'static str, db: &Db) -> Consumers {
+        let consumers = Consumers::new(service, db, self.bus.clone(), &self.source, &self.wakes);
+        let keeper = consumers.clone();
+        let name = format!("{service}.leases");
+        self.lifecycle.spawn(Stage::Drivers, name, |shutdown| async move { keeper.run(shutdown).await });
+        consumers
+    }
+
+    /// Makes the consumer `name` of `consumers` and starts it.
+    ///
+    /// # Errors
+    /// Those of the bus and the database.
+    pub async fn consume(
+        &self,
+        consumers: &Consumers,
+        name: &'static str,
+        topic: &TopicSpec,
+        options: consumer::Options,
+        handler: Arc<dyn Handler>,
+    ) -> Result<()> {
+        let consumer = consumers.consumer(name, topic, options, handler).await?;
+        let name = format!("consumer.{name}");
+        self.lifecycle.spawn(Stage::Consumers, name, |shutdown| consumer.run(shutdown));
+        Ok(())
+    }
+
+    /// Starts the driver of `work`'s table, stepping up to `concurrency` rows at a time.
+    pub fn drive<W: Work>(&self, db: &Db, work: Arc<W>, handle: Handle, concurrency: usize) {
+        let driver = Driver::new(db, work, &self.source, handle, concurrency);
+        let name = format!("{}.{}", db.service(), W::TABLE);
+        self.lifecycle.spawn(Stage::Drivers, name, |shutdown| driver.run(shutdown));
+    }
+}
+
+async fn housekeeping(db: Db, source: Source, shutdown: CancellationToken) -> Result<()> {
+    while shutdown.run_until_cancelled(tokio::time::sleep(HOUSEKEEPING_EVERY)).await.is_some() {
+        let swept = async {
+            idempotency::sweep(&db).await?;
+            consumer::inbox::sweep(&db, &source, REMEMBER_VERSIONS, FORGET_AT_ONCE).await
+        };
+        if let Err(error) = swept.await {
+            tracing::warn!(service = db.service(), error = error.chain(), "housekeeping failed; comes again");
+        }
+    }
+    Ok(())
+}

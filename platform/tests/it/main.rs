@@ -1,0 +1,17 @@
+//! One binary for all integration tests of platform, on real Postgres.
+
+mod access;
+mod bus;
+mod config;
+mod consumer;
+mod db;
+mod door;
+mod egress;
+mod idempotency;
+mod leased;
+mod lifecycle;
+mod migrate;
+mod outbox;
+mod postgres;
+mod server;
+mod token;
