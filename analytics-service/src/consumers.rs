@@ -16,7 +16,12 @@ pub struct History;
 
 #[async_trait]
 impl Handler for History {
-    async fn handle(&self, _cx: &BatchCtx, conn: &mut AsyncPgConnection, batch: &[Delivered]) -> Result<After> {
+    async fn handle(
+        &self,
+        _cx: &BatchCtx,
+        conn: &mut AsyncPgConnection,
+        batch: &[Delivered],
+    ) -> Result<After> {
         let steps = batch.iter().map(decode).collect::<Result<Vec<_>>>()?;
         let mut keys: Vec<_> = steps.iter().map(|step| (step.org, step.incident_id)).collect();
         keys.sort_unstable();

@@ -3,11 +3,11 @@
 use chrono::{DateTime, Utc};
 use platform::error::{Error, Result};
 use proto::analytics::v1 as wire;
-use proto::api::v1::{Reference, Severity, Urgency};
-use proto::incident::v1::IncidentStatus;
+use proto::api::v1::Reference;
 use uuid::Uuid;
 
-use crate::record::{Record, severity_name, severity_of, status_name, status_of, urgency_name, urgency_of};
+use crate::kinds::{Severity, Status, Urgency};
+use crate::record::Record;
 use crate::store::{CountRow, StatisticRow};
 
 pub fn ids(texts: &[String], field: &'static str) -> Result<Vec<Uuid>> {
@@ -21,18 +21,22 @@ pub fn time(at: Option<&prost_types::Timestamp>) -> Option<DateTime<Utc>> {
 
 /// Names of the enum values of a filter; the contract has refused what is not defined.
 pub fn severities(values: &[i32]) -> Vec<&'static str> {
-    values.iter().filter_map(|value| Severity::try_from(*value).ok()).map(severity_name).collect()
+    values.iter().filter_map(|value| Severity::from_wire(*value)).map(Severity::as_str).collect()
 }
 
 pub fn urgencies(values: &[i32]) -> Vec<&'static str> {
-    values.iter().filter_map(|value| Urgency::try_from(*value).ok()).map(urgency_name).collect()
+    values.iter().filter_map(|value| Urgency::from_wire(*value)).map(Urgency::as_str).collect()
 }
 
 pub fn statuses(values: &[i32]) -> Vec<&'static str> {
-    values.iter().filter_map(|value| IncidentStatus::try_from(*value).ok()).map(status_name).collect()
+    values.iter().filter_map(|value| Status::from_wire(*value)).map(Status::as_str).collect()
 }
 
-pub fn summary(total: Option<&CountRow>, by_severity: Vec<CountRow>, by_service: Vec<CountRow>) -> wire::Summary {
+pub fn summary(
+    total: Option<&CountRow>,
+    by_severity: Vec<CountRow>,
+    by_service: Vec<CountRow>,
+) -> wire::Summary {
     let count = |of: fn(&CountRow) -> i64| total.map_or(0, of);
     let mut by_severity: Vec<_> = by_severity.into_iter().map(severity_count).collect();
     by_severity.sort_by_key(|count| count.severity);
@@ -49,7 +53,7 @@ pub fn summary(total: Option<&CountRow>, by_severity: Vec<CountRow>, by_service:
 
 fn severity_count(row: CountRow) -> wire::SeverityCount {
     wire::SeverityCount {
-        severity: severity_of(&row.key).into(),
+        severity: Severity::parse(&row.key).map_or(0, Severity::wire),
         total: row.total,
         open: row.triggered + row.acknowledged,
         resolved: row.resolved,
@@ -72,8 +76,16 @@ pub fn group(row: StatisticRow) -> wire::MttrGroup {
         incidents: row.incidents,
         acknowledged: row.acknowledged,
         resolved: row.resolved,
-        mtta: Some(wire::Durations { mean_ms: row.mtta_mean_ms, p50_ms: row.mtta_p50_ms, p90_ms: row.mtta_p90_ms }),
-        mttr: Some(wire::Durations { mean_ms: row.mttr_mean_ms, p50_ms: row.mttr_p50_ms, p90_ms: row.mttr_p90_ms }),
+        mtta: Some(wire::Durations {
+            mean_ms: row.mtta_mean_ms,
+            p50_ms: row.mtta_p50_ms,
+            p90_ms: row.mtta_p90_ms,
+        }),
+        mttr: Some(wire::Durations {
+            mean_ms: row.mttr_mean_ms,
+            p50_ms: row.mttr_p50_ms,
+            p90_ms: row.mttr_p90_ms,
+        }),
     }
 }
 
@@ -83,9 +95,9 @@ pub fn record(row: Record) -> wire::IncidentRecord {
         incident_id: row.incident_id.to_string(),
         number: row.number,
         title: row.title,
-        status: status_of(&row.status).into(),
-        severity: severity_of(&row.severity).into(),
-        urgency: urgency_of(&row.urgency).into(),
+        status: row.status.wire(),
+        severity: row.severity.wire(),
+        urgency: row.urgency.wire(),
         service: Some(Reference { id: row.service_id.to_string(), name: row.service_name }),
         team: row.team_id.map(|id| Reference { id: id.to_string(), name: row.team_name.unwrap_or_default() }),
         created_at: Some(stamp(row.created_at)),

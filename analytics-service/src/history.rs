@@ -32,7 +32,11 @@ pub async fn list(
     let sort = Sort::parse(&request.sort, &["created_at"], "-created_at")?;
     let size = page::size(request.page_size);
     let token = request.page_token.clone();
-    let list = Fingerprint::of_message(&wire::ListHistoryRequest { page_size: 0, page_token: String::new(), ..request });
+    let list = Fingerprint::of_message(&wire::ListHistoryRequest {
+        page_size: 0,
+        page_token: String::new(),
+        ..request
+    });
     let after: Option<(DateTime<Utc>, Uuid)> = PageToken::decode(&token, list)?;
     let limit = i64::try_from(size).unwrap_or(i64::MAX).saturating_add(1);
     let rows = store::list_records(conn, cx.org, &filter, sort.descending, after, limit).await?;

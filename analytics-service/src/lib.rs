@@ -13,8 +13,9 @@
 pub mod consumers;
 mod convert;
 mod grpc;
-mod history;
-mod numbers;
+pub mod history;
+mod kinds;
+pub mod numbers;
 pub mod record;
 mod schema;
 mod store;

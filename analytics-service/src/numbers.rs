@@ -7,6 +7,7 @@ use platform::error::{Error, Result};
 use proto::analytics::v1 as wire;
 
 use crate::convert;
+use crate::kinds::Severity;
 use crate::store::{self, Filter, Grouping};
 
 /// What is counted when a query names no range.
@@ -16,12 +17,20 @@ const DEFAULT_RANGE: TimeDelta = TimeDelta::days(30);
 ///
 /// # Errors
 /// Those of the database; Invalid for a filter that cannot be read.
-pub async fn summary(cx: &Ctx, conn: &mut AsyncPgConnection, request: &wire::GetSummaryRequest) -> Result<wire::Summary> {
+pub async fn summary(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    request: &wire::GetSummaryRequest,
+) -> Result<wire::Summary> {
     let filter = Filter {
         service_ids: convert::ids(&request.service_id, "service_id")?,
         team_ids: convert::ids(&request.team_id, "team_id")?,
         severities: convert::severities(&request.severity),
-        ..ranged(cx.now, convert::time(request.created_after.as_ref()), convert::time(request.created_before.as_ref()))
+        ..ranged(
+            cx.now,
+            convert::time(request.created_after.as_ref()),
+            convert::time(request.created_before.as_ref()),
+        )
     };
     let total = store::count_by(conn, cx.org, &filter, &Grouping::None).await?;
     let by_severity = store::count_by(conn, cx.org, &filter, &Grouping::Severity).await?;
@@ -33,14 +42,22 @@ pub async fn summary(cx: &Ctx, conn: &mut AsyncPgConnection, request: &wire::Get
 ///
 /// # Errors
 /// Invalid for an unknown time zone or a filter that cannot be read; those of the database.
-pub async fn mttr(cx: &Ctx, conn: &mut AsyncPgConnection, request: &wire::GetMttrRequest) -> Result<wire::Mttr> {
+pub async fn mttr(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    request: &wire::GetMttrRequest,
+) -> Result<wire::Mttr> {
     let filter = Filter {
         service_ids: convert::ids(&request.service_id, "service_id")?,
         team_ids: convert::ids(&request.team_id, "team_id")?,
         severities: convert::severities(&request.severity),
         urgencies: convert::urgencies(&request.urgency),
         auto_resolved: request.auto_resolved,
-        ..ranged(cx.now, convert::time(request.created_after.as_ref()), convert::time(request.created_before.as_ref()))
+        ..ranged(
+            cx.now,
+            convert::time(request.created_after.as_ref()),
+            convert::time(request.created_before.as_ref()),
+        )
     };
     let grouping = grouping(request)?;
     let mut rows = store::statistics(conn, cx.org, &filter, &grouping).await?;
@@ -48,16 +65,16 @@ pub async fn mttr(cx: &Ctx, conn: &mut AsyncPgConnection, request: &wire::GetMtt
         return Ok(wire::Mttr { groups: vec![wire::MttrGroup::default()] });
     }
     if grouping == Grouping::Severity {
-        rows.sort_by_key(|row| crate::record::severity_of(&row.key) as i32);
+        rows.sort_by_key(|row| Severity::parse(&row.key));
     }
     Ok(wire::Mttr { groups: rows.into_iter().map(convert::group).collect() })
 }
 
 fn grouping(request: &wire::GetMttrRequest) -> Result<Grouping> {
     let zone = if request.time_zone.is_empty() { "UTC" } else { request.time_zone.as_str() };
-    let zone: chrono_tz::Tz = zone
-        .parse()
-        .map_err(|_| Error::field("time_zone", "unknown_time_zone", format!("{zone} is no IANA time zone")))?;
+    let zone: chrono_tz::Tz = zone.parse().map_err(|_| {
+        Error::field("time_zone", "unknown_time_zone", format!("{zone} is no IANA time zone"))
+    })?;
     Ok(match request.group_by() {
         wire::GroupBy::Unspecified => Grouping::None,
         wire::GroupBy::Service => Grouping::Service,

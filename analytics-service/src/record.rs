@@ -6,9 +6,10 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use platform::ctx::OrgId;
 use platform::error::{Error, Result};
-use proto::{api::v1 as api, events::v1::IncidentEvent, incident::v1 as incident};
+use proto::events::v1::IncidentEvent;
 use uuid::Uuid;
 
+use crate::kinds::{Severity, Status, Urgency};
 use crate::schema::incident_records;
 
 /// What history keeps of one incident.
@@ -21,9 +22,9 @@ pub struct Record {
     pub version: i64,
     pub number: i64,
     pub title: String,
-    pub status: String,
-    pub severity: String,
-    pub urgency: String,
+    pub status: Status,
+    pub severity: Severity,
+    pub urgency: Urgency,
     pub service_id: Uuid,
     pub service_name: String,
     pub team_id: Option<Uuid>,
@@ -85,8 +86,9 @@ fn apply(before: Option<&Record>, step: &Step) -> Result<Record> {
     let (event, incident) = (&step.event, of(step.event.incident.as_ref(), "incident")?);
     let created_at = of(time(incident.created_at.as_ref()), "created_at")?;
     let first_acknowledged_at = time(incident.first_acknowledged_at.as_ref());
-    let status = incident.status();
-    let resolved_at = time(incident.resolved_at.as_ref()).filter(|_| status == incident::IncidentStatus::Resolved);
+    let status = of(Status::from_wire(incident.status), "status")?;
+    let resolved_at =
+        time(incident.resolved_at.as_ref()).filter(|_| status == Status::Resolved);
     let service = of(event.service.as_ref(), "service")?;
     let mut record = Record {
         org_id: step.org,
@@ -94,9 +96,9 @@ fn apply(before: Option<&Record>, step: &Step) -> Result<Record> {
         version: step.version,
         number: incident.number,
         title: incident.title.clone(),
-        status: status_name(status).to_owned(),
-        severity: severity_name(incident.severity()).to_owned(),
-        urgency: urgency_name(incident.urgency()).to_owned(),
+        status,
+        severity: of(Severity::from_wire(incident.severity), "severity")?,
+        urgency: of(Urgency::from_wire(incident.urgency), "urgency")?,
         service_id: id(&service.id)?,
         service_name: service.name.clone(),
         team_id: event.team.as_ref().map(|team| id(&team.id)).transpose()?,
@@ -111,7 +113,8 @@ fn apply(before: Option<&Record>, step: &Step) -> Result<Record> {
         mtta_ms: first_acknowledged_at.map(|at| millis_between(created_at, at)),
         mttr_ms: resolved_at.map(|at| millis_between(created_at, at)),
     };
-    if let Some(before) = before.filter(|before| before.resolved_at.is_some() && record.resolved_at.is_some()) {
+    if let Some(before) = before.filter(|before| before.resolved_at.is_some() && record.resolved_at.is_some())
+    {
         keep_as_resolved(&mut record, before);
     }
     Ok(record)
@@ -119,8 +122,8 @@ fn apply(before: Option<&Record>, step: &Step) -> Result<Record> {
 
 /// What is filtered by stands as it was at resolution, whatever is edited afterwards.
 fn keep_as_resolved(record: &mut Record, before: &Record) {
-    record.severity.clone_from(&before.severity);
-    record.urgency.clone_from(&before.urgency);
+    record.severity = before.severity;
+    record.urgency = before.urgency;
     record.service_id = before.service_id;
     record.service_name.clone_from(&before.service_name);
     record.team_id = before.team_id;
@@ -142,59 +145,6 @@ fn id(text: &str) -> Result<Uuid> {
 
 fn time(at: Option<&prost_types::Timestamp>) -> Option<DateTime<Utc>> {
     at.and_then(proto::time::from_timestamp)
-}
-
-pub fn status_name(status: incident::IncidentStatus) -> &'static str {
-    match status {
-        incident::IncidentStatus::Unspecified | incident::IncidentStatus::Triggered => "triggered",
-        incident::IncidentStatus::Acknowledged => "acknowledged",
-        incident::IncidentStatus::Resolved => "resolved",
-    }
-}
-
-pub fn status_of(name: &str) -> incident::IncidentStatus {
-    match name {
-        "triggered" => incident::IncidentStatus::Triggered,
-        "acknowledged" => incident::IncidentStatus::Acknowledged,
-        "resolved" => incident::IncidentStatus::Resolved,
-        _ => incident::IncidentStatus::Unspecified,
-    }
-}
-
-pub fn severity_name(severity: api::Severity) -> &'static str {
-    match severity {
-        api::Severity::Critical => "critical",
-        api::Severity::High => "high",
-        api::Severity::Medium => "medium",
-        api::Severity::Low => "low",
-        api::Severity::Unspecified | api::Severity::Info => "info",
-    }
-}
-
-pub fn severity_of(name: &str) -> api::Severity {
-    match name {
-        "critical" => api::Severity::Critical,
-        "high" => api::Severity::High,
-        "medium" => api::Severity::Medium,
-        "low" => api::Severity::Low,
-        "info" => api::Severity::Info,
-        _ => api::Severity::Unspecified,
-    }
-}
-
-pub fn urgency_name(urgency: api::Urgency) -> &'static str {
-    match urgency {
-        api::Urgency::High => "high",
-        api::Urgency::Unspecified | api::Urgency::Low => "low",
-    }
-}
-
-pub fn urgency_of(name: &str) -> api::Urgency {
-    match name {
-        "high" => api::Urgency::High,
-        "low" => api::Urgency::Low,
-        _ => api::Urgency::Unspecified,
-    }
 }
 
 #[cfg(test)]

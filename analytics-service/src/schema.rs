@@ -1,3 +1,5 @@
+//! Generated from the migrations; regenerate with `UPDATE_SCHEMA=1 cargo test -p <crate> schema_is_current`.
+
 diesel::table! {
     incident_records (org_id, incident_id) {
         org_id -> Uuid,

@@ -53,11 +53,27 @@ pub async fn upsert_records(conn: &mut AsyncPgConnection, records: Vec<Record>) 
         .on_conflict((dsl::org_id, dsl::incident_id))
         .do_update()
         .set(newer!(
-            version, title, status, severity, urgency, service_id, service_name, team_id, team_name,
-            first_acknowledged_at, resolved_at, auto_resolved, escalations, reopen_count, merged, mtta_ms, mttr_ms,
+            version,
+            title,
+            status,
+            severity,
+            urgency,
+            service_id,
+            service_name,
+            team_id,
+            team_name,
+            first_acknowledged_at,
+            resolved_at,
+            auto_resolved,
+            escalations,
+            reopen_count,
+            merged,
+            mtta_ms,
+            mttr_ms,
         ));
     // Named in full: in scope it would collide with that of QueryDsl.
-    let newer = diesel::query_dsl::methods::FilterDsl::filter(upsert, dsl::version.lt(excluded(dsl::version)));
+    let newer =
+        diesel::query_dsl::methods::FilterDsl::filter(upsert, dsl::version.lt(excluded(dsl::version)));
     Ok(newer.execute(conn).await?)
 }
 
@@ -93,19 +109,6 @@ pub async fn list_records(
     if let Some(until) = filter.created_before {
         query = query.filter(dsl::created_at.lt(until));
     }
-    query = match after {
-        Some((at, id)) if descending => {
-            query.filter(dsl::created_at.lt(at).or(dsl::created_at.eq(at).and(dsl::incident_id.lt(id))))
-        }
-        Some((at, id)) => {
-            query.filter(dsl::created_at.gt(at).or(dsl::created_at.eq(at).and(dsl::incident_id.gt(id))))
-        }
-        None => query,
-    };
-    query = if descending {
-        query.order((dsl::created_at.desc(), dsl::incident_id.desc()))
-    } else {
-        query.order((dsl::created_at.asc(), dsl::incident_id.asc()))
-    };
+    query = platform::keyset!(query, dsl::created_at, dsl::incident_id, descending, after);
     Ok(query.load(conn).await?)
 }

@@ -9,7 +9,7 @@
 //! (until `clear`ed) and `pause:<ms>`. A number and `*` before it limits it: `1*error` strikes
 //! once. A number and `+` before that lets calls pass first: `2+1*exit` is the third call.
 
-/// Marks a place by name; see [`crate::failpoint`].
+/// Marks a place by name; see [`mod@crate::failpoint`].
 #[cfg(feature = "testing")]
 #[macro_export]
 macro_rules! failpoint {

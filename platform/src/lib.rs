@@ -58,6 +58,7 @@ pub mod telemetry;
 pub mod testing;
 pub mod token;
 pub mod wake;
+pub mod words;
 
 /// What the exported macros name; not for use by hand.
 #[doc(hidden)]

@@ -149,6 +149,25 @@ impl Sort {
     }
 }
 
+/// Orders a boxed diesel query by `$column` and `$id` and lets it begin behind `$after`, the
+/// `Option` of both values of the page's last row.
+#[macro_export]
+macro_rules! keyset {
+    ($query:expr, $column:expr, $id:expr, $descending:expr, $after:expr) => {{
+        let query = $query;
+        match ($descending, $after) {
+            (false, None) => query.order(($column.asc(), $id.asc())),
+            (true, None) => query.order(($column.desc(), $id.desc())),
+            (false, Some((value, id))) => query
+                .filter($column.gt(value.clone()).or($column.eq(value).and($id.gt(id))))
+                .order(($column.asc(), $id.asc())),
+            (true, Some((value, id))) => query
+                .filter($column.lt(value.clone()).or($column.eq(value).and($id.lt(id))))
+                .order(($column.desc(), $id.desc())),
+        }
+    }};
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -1,6 +1,7 @@
 use platform::source::Source;
 use proptest::prelude::*;
-use proto::api::v1::Reference;
+use proto::api::v1::{self as api, Reference};
+use proto::incident::v1 as incident;
 
 use super::*;
 
@@ -40,7 +41,11 @@ impl Life {
             incident_id: self.incident.id.parse().unwrap(),
             version: self.version,
             escalated,
-            event: IncidentEvent { incident: Some(self.incident.clone()), service: Some(service), ..Default::default() },
+            event: IncidentEvent {
+                incident: Some(self.incident.clone()),
+                service: Some(service),
+                ..Default::default()
+            },
         });
         self
     }
@@ -103,9 +108,9 @@ fn what_is_filtered_by_stands_as_it_was_at_resolution() {
         incident.title = "renamed".to_owned();
     });
     let record = life.record();
-    assert_eq!((record.severity.as_str(), record.title.as_str()), ("critical", "renamed"));
+    assert_eq!((record.severity, record.title.as_str()), (Severity::Critical, "renamed"));
     life.reopen();
-    assert_eq!(life.record().severity, "low");
+    assert_eq!(life.record().severity, Severity::Low);
 }
 
 #[test]

@@ -25,9 +25,10 @@ impl Grouping {
         match self {
             Self::None => ("''", "''"),
             Self::Service => ("service_id::text", "(array_agg(service_name ORDER BY created_at DESC))[1]"),
-            Self::Team => {
-                ("coalesce(team_id::text, '')", "coalesce((array_agg(team_name ORDER BY created_at DESC))[1], '')")
-            }
+            Self::Team => (
+                "coalesce(team_id::text, '')",
+                "coalesce((array_agg(team_name ORDER BY created_at DESC))[1], '')",
+            ),
             Self::Severity => ("severity", "min(severity)"),
             Self::Day(_) => ("to_char(created_at AT TIME ZONE $9, 'YYYY-MM-DD')", "''"),
         }

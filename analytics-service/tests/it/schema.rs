@@ -4,5 +4,5 @@ use platform::testing::{self, TestDb};
 async fn schema_is_current() {
     let db = TestDb::with(&[analytics_service::MIGRATIONS]).await;
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/schema.rs");
-    testing::assert_schema_current(&db, "analytics", path.as_ref()).await;
+    testing::assert_schema_current(&db, "analytics", path).await;
 }

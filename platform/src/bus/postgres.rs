@@ -14,10 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Binary, Integer, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::{Bounds, Bus, Reader, Record, Relayed, TailFrom, Topic, TopicSpec};
 use crate::db::Db;

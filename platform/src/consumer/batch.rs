@@ -248,6 +248,7 @@ impl Consumer {
     }
 
     /// The point for all consumers, then the one for this consumer alone: `<name>.<consumer>`.
+    #[cfg_attr(not(feature = "testing"), expect(unused_variables, reason = "failpoints are for tests"))]
     async fn failpoint(&self, name: &str) -> Result<()> {
         crate::failpoint!(name);
         crate::failpoint!(&format!("{name}.{}", self.name));

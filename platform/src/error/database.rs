@@ -98,7 +98,11 @@ fn by_message(message: &str) -> Error {
         "canceling statement due to lock timeout",
         "canceling statement due to conflict with recovery",
     ];
-    if message.contains("deadlock detected") {
+    // Postgres keeps every character in text but one; no rule of the contract says so for each field.
+    const NO_TEXT: [&str; 2] = ["invalid byte sequence for encoding", "unsupported Unicode escape sequence"];
+    if NO_TEXT.iter().any(|text| message.contains(text)) {
+        Error::invalid("invalid_text", "text must not hold the character U+0000")
+    } else if message.contains("deadlock detected") {
         lost("deadlock")
     } else if message.contains("could not serialize access") {
         lost("serialization_failure")
@@ -138,6 +142,8 @@ mod tests {
         let gone = by_message("terminating connection due to administrator command");
         assert_eq!(gone.kind, Kind::Unavailable);
         assert_eq!(by_message("relation \"x\" does not exist").kind, Kind::Internal);
+        let nul = by_message("invalid byte sequence for encoding \"UTF8\": 0x00");
+        assert_eq!((nul.kind, nul.code), (Kind::Invalid, "invalid_text"));
         let slow = by_message("canceling statement due to statement timeout");
         assert_eq!(slow.kind, Kind::Timeout);
     }
