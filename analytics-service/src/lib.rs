@@ -28,13 +28,14 @@ use platform::bus::TopicSpec;
 use platform::consumer::Options;
 use platform::deps::{Deps, Service};
 use platform::error::Result;
-use platform::migrate::Migrations;
 use proto::analytics::v1::analytics_service_server::AnalyticsServiceServer;
 use proto::topics;
 
-/// Up and down migrations of the schema `pulseops_analytics`.
-pub static MIGRATIONS: Migrations = Migrations { owner: "analytics", dir: &DIR };
-static DIR: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../migrations/analytics");
+/// Name of the service: its schema, its roles.
+pub const NAME: &str = "analytics";
+
+/// The migrations of schema `pulseops_analytics`.
+pub static MIGRATIONS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../migrations/analytics");
 
 /// What it listens to.
 pub const INCIDENTS: TopicSpec = TopicSpec {
@@ -48,10 +49,10 @@ pub const INCIDENTS: TopicSpec = TopicSpec {
 /// # Errors
 /// Those of the database and the bus.
 pub async fn build(deps: &Deps) -> Result<Service> {
-    let db = deps.db("analytics")?;
+    let db = deps.db(NAME)?;
     deps.housekeeping(&db);
-    let consumers = deps.consumers("analytics", &db);
+    let consumers = deps.consumers(NAME, &db);
     deps.consume(&consumers, "history", &INCIDENTS, Options::default(), Arc::new(consumers::History)).await?;
     let grpc = AnalyticsServiceServer::new(grpc::Grpc { db });
-    Ok(Service::builder("analytics").add(grpc).behind(deps.door.clone()))
+    Ok(Service::builder(NAME).add(grpc).behind(deps.door.clone()))
 }

@@ -205,6 +205,16 @@ impl Egress {
     }
 }
 
+/// A client for an address that the operator of this machine gave (a command's own platform), which
+/// is not held against the policy. Nothing that a user gives may be called with it.
+///
+/// # Errors
+/// Internal, when the client cannot be made.
+#[expect(clippy::disallowed_methods, reason = "an operator's address, not a user's")]
+pub fn operator_client(timeout: Duration) -> Result<reqwest::Client> {
+    reqwest::Client::builder().no_proxy().timeout(timeout).build().map_err(Error::internal)
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one way out")]
 fn client(config: &EgressConfig) -> Result<reqwest::ClientBuilder> {
     let user_agent = concat!("PulseOps/", env!("CARGO_PKG_VERSION"));

@@ -67,4 +67,6 @@ pub mod __private {
     pub use diesel_async::AsyncPgConnection;
     pub use serde;
     pub use uuid::Uuid;
+
+    pub type DateTime = chrono::DateTime<chrono::Utc>;
 }

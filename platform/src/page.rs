@@ -4,8 +4,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::secret;
@@ -164,6 +166,52 @@ macro_rules! keyset {
             (true, Some((value, id))) => query
                 .filter($column.lt(value.clone()).or($column.eq(value).and($id.lt(id))))
                 .order(($column.desc(), $id.desc())),
+        }
+    }};
+}
+
+/// Where a page of a configuration list ended: these lists are sorted by creation or by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ConfigKey {
+    /// Sorted by `created_at`.
+    CreatedAt(DateTime<Utc>, Uuid),
+    /// Sorted by `name`.
+    Name(String, Uuid),
+}
+
+impl ConfigKey {
+    /// The key of a row in a list sorted like this.
+    pub fn of(sort: Sort, created_at: DateTime<Utc>, name: &str, id: Uuid) -> Self {
+        match sort.field {
+            "name" => Self::Name(name.to_owned(), id),
+            _ => Self::CreatedAt(created_at, id),
+        }
+    }
+}
+
+/// [`keyset!`](crate::keyset) for a configuration table: by its `name` or its `created_at`, as
+/// `$sort` says, from behind `$after` (an `Option<ConfigKey>`).
+#[macro_export]
+macro_rules! config_list {
+    ($query:expr, $table:ident, $sort:expr, $after:expr) => {{
+        use $crate::page::ConfigKey;
+        let (query, sort) = ($query, $sort);
+        match ($after, sort.field == "name") {
+            (Some(ConfigKey::Name(name, id)), _) => {
+                $crate::keyset!(query, $table::name, $table::id, sort.descending, Some((name, id)))
+            }
+            (Some(ConfigKey::CreatedAt(at, id)), _) => {
+                $crate::keyset!(query, $table::created_at, $table::id, sort.descending, Some((at, id)))
+            }
+            (None, true) => {
+                let start = None::<(String, $crate::__private::Uuid)>;
+                $crate::keyset!(query, $table::name, $table::id, sort.descending, start)
+            }
+            (None, false) => {
+                let start = None::<($crate::__private::DateTime, $crate::__private::Uuid)>;
+                $crate::keyset!(query, $table::created_at, $table::id, sort.descending, start)
+            }
         }
     }};
 }

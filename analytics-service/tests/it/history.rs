@@ -1,4 +1,4 @@
-use analytics_service::{MIGRATIONS, consumers::History, history, numbers};
+use analytics_service::{consumers::History, history, numbers};
 use chrono::{DateTime, TimeDelta, Utc};
 use platform::bus::{Delivered, Envelope, Record};
 use platform::consumer::{BatchCtx, Handler};
@@ -18,7 +18,7 @@ struct Fixture {
 
 impl Fixture {
     async fn new() -> Self {
-        let db = TestDb::with(&[MIGRATIONS]).await;
+        let db = TestDb::with(&[crate::OURS]).await;
         let cx = db.cx(&["analytics_read"]);
         let service = cx.id();
         Self { db, cx, service }

@@ -1,0 +1,196 @@
+//! A page as text for people and as JSON for programs: pure.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use platform::error::{Error, Result};
+use proto::api::v1::{Reference, Severity};
+use proto::events::v1::IncidentEvent;
+use proto::incident::v1::Incident;
+use serde_json::{Value, json};
+
+/// A subject is one line of at most this many characters.
+const MAX_SUBJECT: usize = 200;
+/// Of a description, a text shows at most this many characters.
+const MAX_DESCRIPTION: usize = 2_000;
+
+/// What a message says, before it gets a key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Content {
+    pub subject: String,
+    pub text: String,
+    pub json: String,
+}
+
+/// A page about an incident. `message` is what the workflow's author wrote, or empty.
+///
+/// The JSON form is `{"type": "incident.page", "timestamp", "data"}` as Standard Webhooks recommends;
+/// `data` holds the incident as REST shows it, `service`, `team`, `policy`, `level`, `round` and `message`.
+///
+/// # Errors
+/// Internal, when the incident cannot be written as JSON.
+pub fn page(
+    event: &IncidentEvent,
+    incident: &Incident,
+    message: &str,
+    decided_at: DateTime<Utc>,
+) -> Result<Content> {
+    let escalation = event.escalation.as_ref();
+    let subject = subject(event, incident);
+    let standard = format!("{subject}. Somebody has to look at it.");
+    let said = if message.is_empty() { standard.as_str() } else { message };
+    let data = json!({
+        "incident": proto::json::to_json(incident).map_err(Error::internal)?,
+        "service": reference(event.service.as_ref()),
+        "team": reference(event.team.as_ref()),
+        "policy": reference(event.policy.as_ref()),
+        "level": escalation.map(|escalation| escalation.level),
+        "round": escalation.map(|escalation| escalation.round),
+        "message": said,
+    });
+    Ok(Content {
+        text: text(event, incident, said),
+        json: envelope("incident.page", decided_at, data),
+        subject,
+    })
+}
+
+/// A message that only shows that a channel works.
+pub fn test(channel_id: &str, channel_name: &str, now: DateTime<Utc>) -> Content {
+    let message = format!("This is a test of the channel {channel_name}. Nothing is broken.");
+    let data = json!({"channel": {"id": channel_id, "name": channel_name}, "message": message});
+    Content {
+        subject: one_line(&format!("PulseOps test: {channel_name}")),
+        text: message,
+        json: envelope("channel.test", now, data),
+    }
+}
+
+fn envelope(kind: &str, at: DateTime<Utc>, data: Value) -> String {
+    json!({"type": kind, "timestamp": at.to_rfc3339_opts(SecondsFormat::Millis, true), "data": data})
+        .to_string()
+}
+
+fn reference(reference: Option<&Reference>) -> Value {
+    reference.map_or(Value::Null, |it| json!({"id": it.id, "name": it.name}))
+}
+
+fn subject(event: &IncidentEvent, incident: &Incident) -> String {
+    let service = event.service.as_ref().map_or("", |service| service.name.as_str());
+    one_line(&format!("[{}] #{} {service}: {}", severity(incident), incident.number, incident.title))
+}
+
+fn severity(incident: &Incident) -> &'static str {
+    match incident.severity() {
+        Severity::Critical => "critical",
+        Severity::High => "high",
+        Severity::Medium => "medium",
+        Severity::Low => "low",
+        Severity::Info => "info",
+        Severity::Unspecified => "unknown",
+    }
+}
+
+fn text(event: &IncidentEvent, incident: &Incident, said: &str) -> String {
+    let mut text = format!("{said}\n\nIncident: #{} {}\n", incident.number, incident.title);
+    let name = |reference: &Option<Reference>| reference.as_ref().map(|it| it.name.clone());
+    let level =
+        event.escalation.as_ref().map(|it| format!("{} (round {}) of {}", it.level, it.round, it.policy));
+    let opened = incident.created_at.as_ref().and_then(proto::time::from_timestamp);
+    let lines = [
+        ("Service", name(&event.service)),
+        ("Team", name(&event.team)),
+        ("Severity", Some(severity(incident).to_owned())),
+        ("Opened", opened.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true))),
+        ("Level", level),
+        ("Runbook", incident.runbook_url.clone()),
+        ("Conference", incident.conference_url.clone()),
+    ];
+    for (label, value) in lines {
+        if let Some(value) = value {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{label}: {value}");
+        }
+    }
+    if !incident.description.is_empty() {
+        let description: String = incident.description.chars().take(MAX_DESCRIPTION).collect();
+        let _ = write!(text, "\n{description}\n");
+    }
+    text
+}
+
+/// Titles come from events: control characters end as spaces, so that no header can be smuggled in.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_SUBJECT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::incident::v1::EscalationData;
+
+    use super::*;
+
+    fn event() -> (IncidentEvent, Incident) {
+        let incident = Incident {
+            id: "0190f0e0-0000-7000-8000-000000000001".to_owned(),
+            number: 12,
+            title: "charge.failed\r\nBcc: x".to_owned(),
+            severity: Severity::Critical.into(),
+            description: "3 in 60 s".to_owned(),
+            created_at: Some(prost_types::Timestamp { seconds: 1_767_323_045, nanos: 0 }),
+            ..Incident::default()
+        };
+        let event = IncidentEvent {
+            service: Some(Reference { id: "s".to_owned(), name: "payment".to_owned() }),
+            escalation: Some(EscalationData {
+                policy: "default".to_owned(),
+                level: 2,
+                round: 1,
+                told: vec![],
+            }),
+            ..IncidentEvent::default()
+        };
+        (event, incident)
+    }
+
+    fn now() -> DateTime<Utc> {
+        "2026-01-02T03:04:05.678Z".parse().expect("a valid time")
+    }
+
+    #[test]
+    fn a_page_is_text_and_json() {
+        let (event, incident) = event();
+        let content = page(&event, &incident, "", now()).expect("rendered");
+        insta::assert_snapshot!(content.subject, @"[critical] #12 payment: charge.failed  Bcc: x");
+        insta::assert_snapshot!(content.text.replace('\r', "␍"), @"
+        [critical] #12 payment: charge.failed  Bcc: x. Somebody has to look at it.
+
+        Incident: #12 charge.failed␍
+        Bcc: x
+        Service: payment
+        Severity: critical
+        Opened: 2026-01-02T03:04:05Z
+        Level: 2 (round 1) of default
+
+        3 in 60 s
+        ");
+        let json: Value = serde_json::from_str(&content.json).expect("json");
+        assert_eq!(
+            (&json["type"], &json["timestamp"]),
+            (&json!("incident.page"), &json!("2026-01-02T03:04:05.678Z"))
+        );
+        assert_eq!(json["data"]["incident"]["severity"], "critical");
+        assert_eq!(json["data"]["service"]["name"], "payment");
+        assert_eq!(json["data"]["team"], Value::Null);
+        assert_eq!(json["data"]["level"], 2);
+    }
+
+    #[test]
+    fn the_authors_message_comes_first() {
+        let (event, incident) = event();
+        let content = page(&event, &incident, "Look at the gateway.", now()).expect("rendered");
+        assert!(content.text.starts_with("Look at the gateway.\n\nIncident: #12"));
+        let json: Value = serde_json::from_str(&content.json).expect("json");
+        assert_eq!(json["data"]["message"], "Look at the gateway.");
+    }
+}

@@ -1,0 +1,246 @@
+//! Telling people: a request becomes one message and one delivery for each destination, inserted
+//! already leased and with the first attempt claimed, so that it goes out right after the commit.
+
+mod known;
+mod plan;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel_async::AsyncPgConnection;
+use platform::ctx::{Ctx, OrgId};
+use platform::db::Db;
+use platform::error::{Error, Result};
+use platform::leased::{Claim, Handle};
+use proto::notification::v1 as wire;
+use uuid::Uuid;
+
+use crate::audiences::{self, Audiences, Group};
+use crate::channels::Registry;
+use crate::config::Delivery;
+use crate::ids::TeamId;
+use crate::kinds::Progress;
+use crate::peers::{Peers, progress_of};
+use crate::render::{self, Content};
+use crate::store;
+use crate::store::messages::Message;
+use crate::store::notifications::Notification;
+use crate::store::people::GroupSeen;
+use crate::targets::{self, Target, Told};
+use plan::Plan;
+
+pub use plan::{ORDER_PAUSE, test};
+
+/// Makes deliveries and starts them.
+pub struct Sending {
+    db: Db,
+    peers: Peers,
+    channels: Arc<Registry>,
+    driver: Handle,
+    trust_team: Duration,
+    order_wait: TimeDelta,
+}
+
+/// A request, read.
+struct Request {
+    key: String,
+    targets: Vec<Target>,
+    incident_id: Uuid,
+    run_id: Uuid,
+    sequence: i64,
+    decided_at: DateTime<Utc>,
+    decided_status: Option<Progress>,
+    actor: proto::api::v1::Actor,
+    content: Content,
+}
+
+/// What became of a request in one transaction.
+enum Made {
+    Answer(wire::SendResponse, Vec<Claim>),
+    /// Nobody of the targets can be reached.
+    Nobody,
+}
+
+impl Sending {
+    pub fn new(db: Db, peers: Peers, channels: Arc<Registry>, driver: Handle, config: &Delivery) -> Self {
+        let order_wait = TimeDelta::milliseconds(i64::try_from(config.order_wait_ms).unwrap_or(i64::MAX));
+        let trust_team = Duration::from_millis(config.trust_team_ms);
+        Self { db, peers, channels, driver, trust_team, order_wait }
+    }
+
+    /// Tells the targets of `request`. The same key again makes nothing new and answers the same.
+    ///
+    /// # Errors
+    /// Invalid, when a target or the incident cannot be read.
+    pub async fn send(&self, cx: &Ctx, request: wire::SendRequest) -> Result<wire::SendResponse> {
+        let request = read(cx, request)?;
+        let groups = groups_of(&request.targets);
+        let (known, seen) = platform::tx!(self.db, cx, |conn| {
+            match find_answer(conn, cx.org, &request.key).await? {
+                Some(answer) => Ok((Some(answer), Vec::new())),
+                None => Ok((None, find_seen(conn, cx.org, &groups).await?)),
+            }
+        })?;
+        if let Some(answer) = known {
+            return Ok(answer);
+        }
+        let mut audiences = self.ask(cx, &groups, &seen).await;
+        match self.make(cx, &request, &audiences, false).await? {
+            Made::Answer(answer, claims) => Ok(self.start(answer, claims)),
+            Made::Nobody => {
+                let owners = [Group::Owners];
+                let seen = platform::tx!(self.db, cx, |conn| find_seen(conn, cx.org, &owners).await)?;
+                let asked = self.ask(cx, &owners, &seen).await;
+                audiences.people.extend(asked.people);
+                audiences.fresh.extend(asked.fresh);
+                match self.make(cx, &request, &audiences, true).await? {
+                    Made::Answer(answer, claims) => Ok(self.start(answer, claims)),
+                    Made::Nobody => Err(Error::internal("the log is always there")),
+                }
+            }
+        }
+    }
+
+    /// Starts deliveries born leased; call it right after their commit.
+    pub fn run_now(&self, claims: impl IntoIterator<Item = Claim>) {
+        self.driver.run_now(claims);
+    }
+
+    fn start(&self, answer: wire::SendResponse, claims: Vec<Claim>) -> wire::SendResponse {
+        self.run_now(claims);
+        if answer.nobody_reachable {
+            metrics::counter!("pulseops_notification_nobody_reachable_total").increment(1);
+        }
+        answer
+    }
+
+    async fn ask(&self, cx: &Ctx, groups: &[Group], seen: &[GroupSeen]) -> Audiences {
+        audiences::find_people(&self.peers, cx, groups, seen, self.trust_team).await
+    }
+
+    async fn make(
+        &self,
+        cx: &Ctx,
+        request: &Request,
+        audiences: &Audiences,
+        last_resort: bool,
+    ) -> Result<Made> {
+        platform::tx!(self.db, cx, |conn| {
+            store::people::upsert_groups(conn, &audiences.fresh).await?;
+            let known = known::load(conn, cx.org, &request.targets, audiences, &self.channels).await?;
+            let told = match last_resort {
+                true => targets::last_resort(&known),
+                false => targets::resolve(&request.targets, &known),
+            };
+            if told.is_empty() {
+                return Ok(Made::Nobody);
+            }
+            self.insert(cx, conn, request, &told, last_resort).await
+        })
+    }
+
+    async fn insert(
+        &self,
+        cx: &Ctx,
+        conn: &mut AsyncPgConnection,
+        request: &Request,
+        told: &[Told],
+        nobody_reachable: bool,
+    ) -> Result<Made> {
+        let message = plan::message(cx, request, nobody_reachable);
+        if !store::messages::insert_message(conn, &message).await? {
+            let answer = find_answer(conn, cx.org, &request.key).await?;
+            let answer = answer.ok_or_else(|| Error::internal("a message without its answer"))?;
+            return Ok(Made::Answer(answer, Vec::new()));
+        }
+        let about = request.incident_id.to_string();
+        let order_keys: Vec<String> = told.iter().map(|told| told.order_key(&about)).collect();
+        let since = cx.source.now() - self.order_wait;
+        let blocked =
+            store::notifications::find_blocked(conn, cx.org, &order_keys, request.sequence, since).await?;
+        let plan = Plan::new(cx, request, &message, told, &blocked);
+        store::notifications::insert_notifications(conn, &plan.notifications).await?;
+        store::notifications::insert_attempts(conn, &plan.attempts).await?;
+        let rows: Vec<Notification> = plan.notifications.into_iter().map(|new| new.row).collect();
+        Ok(Made::Answer(answer_of(&message, &rows), plan.claims))
+    }
+}
+
+fn read(cx: &Ctx, request: wire::SendRequest) -> Result<Request> {
+    let event = request.incident.ok_or_else(|| Error::field("incident", "required", "is required"))?;
+    let incident = event
+        .incident
+        .as_ref()
+        .ok_or_else(|| Error::field("incident.incident", "required", "is required"))?;
+    let id = |field: &str, text: &str| {
+        text.parse::<Uuid>().map_err(|_| Error::field(field, "uuid", "must be a UUID"))
+    };
+    let team = event.team.as_ref().map(|team| team.id.as_str()).or(incident.team_id.as_deref());
+    let team = team.map(|team| TeamId::parse("incident.team.id", team)).transpose()?;
+    let decided_at = match &request.decided_at {
+        Some(at) => crate::convert::read_time(at, "decided_at")?,
+        None => cx.now,
+    };
+    Ok(Request {
+        targets: Target::read(&request.targets, team)?,
+        incident_id: id("incident.incident.id", &incident.id)?,
+        run_id: id("run_id", &request.run_id)?,
+        sequence: request.sequence,
+        decided_status: progress_of(incident.status()),
+        actor: request.actor.unwrap_or_else(|| crate::convert::actor(&cx.actor())),
+        content: render::page(&event, incident, &request.message, decided_at)?,
+        decided_at,
+        key: request.key,
+    })
+}
+
+fn groups_of(targets: &[Target]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for target in targets {
+        let group = match target {
+            Target::Team(id) => Group::Team(*id),
+            Target::Owners => Group::Owners,
+            Target::User(_) | Target::Channel(_) => continue,
+        };
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+    groups
+}
+
+async fn find_seen(conn: &mut AsyncPgConnection, org: OrgId, groups: &[Group]) -> Result<Vec<GroupSeen>> {
+    let keys: Vec<_> = groups.iter().map(|group| group.row_key()).collect();
+    let ids: Vec<Uuid> = keys.iter().map(|(_, id)| *id).collect();
+    let mut rows = store::people::find_groups(conn, org, &ids).await?;
+    rows.retain(|row| keys.contains(&(row.kind, row.group_id)));
+    Ok(rows)
+}
+
+/// What the request of this key was answered, if there was one.
+async fn find_answer(
+    conn: &mut AsyncPgConnection,
+    org: OrgId,
+    send_key: &str,
+) -> Result<Option<wire::SendResponse>> {
+    let Some(message) = store::messages::find_message_by_key(conn, org, send_key).await? else {
+        return Ok(None);
+    };
+    let rows = store::notifications::find_by_message(conn, org, message.id).await?;
+    Ok(Some(answer_of(&message, &rows)))
+}
+
+fn answer_of(message: &Message, rows: &[Notification]) -> wire::SendResponse {
+    let mut recipients: Vec<String> = Vec::new();
+    for row in rows {
+        if !recipients.contains(&row.recipient) {
+            recipients.push(row.recipient.clone());
+        }
+    }
+    wire::SendResponse {
+        notification_ids: rows.iter().map(|row| row.id.to_string()).collect(),
+        recipients,
+        nobody_reachable: message.nobody_reachable,
+    }
+}

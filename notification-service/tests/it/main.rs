@@ -1,0 +1,11 @@
+//! notification-service on a real Postgres, behind its real door, with real receivers.
+
+mod channels;
+mod contact_methods;
+mod delivery;
+mod email;
+mod peers;
+mod receiver;
+mod schema;
+mod sending;
+mod world;
