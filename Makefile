@@ -31,7 +31,7 @@ lint:
 	scripts/bootstrap lint
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets $(LOCKED) -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --features platform/testing $(LOCKED)
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --all-features $(LOCKED)
 	scripts/check-dependencies
 
 fmt:

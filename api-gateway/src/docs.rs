@@ -1,10 +1,9 @@
 //! What describes the gateway: OpenAPI, its page, and whether it is up.
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, StatusCode};
 use platform::error::{Error, Result};
@@ -29,11 +28,8 @@ pub fn routes(
     contract: &Contract,
     ready: impl Fn() -> bool + Clone + Send + Sync + 'static,
 ) -> Result<Router> {
-    let document: Arc<str> = openapi(contract)?.into();
-    let openapi = move || {
-        let document = document.clone();
-        async move { json(document) }
-    };
+    let document = Bytes::from(openapi(contract)?);
+    let openapi = move || std::future::ready(json(document.clone()));
     Ok(Router::new()
         .route("/openapi.json", get(openapi))
         .route("/docs", get(|| async { Html(PAGE) }))
@@ -41,10 +37,8 @@ pub fn routes(
         .route("/readyz", get(move || std::future::ready(readiness(ready())))))
 }
 
-fn json(document: Arc<str>) -> Response {
-    let mut response = document.to_string().into_response();
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+fn json(document: Bytes) -> Response {
+    ([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], document).into_response()
 }
 
 fn readiness(ready: bool) -> (StatusCode, &'static str) {

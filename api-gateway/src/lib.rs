@@ -75,6 +75,7 @@ pub async fn build(
     let rest = transcode::router(contract.clone(), transport, Arc::new(Rendering));
     let by_hand =
         intake::routes(deps, config, contract.clone()).await?.merge(docs::routes(&contract, ready)?);
+    let by_hand = by_hand.method_not_allowed_fallback(problems::method_not_allowed);
     let edge = Edge::new(deps, config, contract);
     let router = by_hand.merge(rest).layer(from_fn_with_state(edge, edge::enter));
     Ok(Gateway { service, router })

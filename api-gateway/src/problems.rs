@@ -1,12 +1,19 @@
 //! One error document, whoever found the fault.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::body::Body;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use platform::ctx::Ctx;
 use platform::error::{Error, Kind, Problem, ProblemField};
 use transcode::{Fault, Problems, RequestContext};
+
+/// What a client is told to wait when whoever was asked does not say, and it will pass.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Renders what services answer and what the transcoder finds.
 pub struct Rendering;
@@ -25,11 +32,12 @@ impl Problems for Rendering {
     }
 }
 
-/// The problem of one of our errors.
+/// The problem of one of our errors. The edge finds the error in the extensions and logs it.
 pub fn of_error(error: &Error, instance: &str) -> Response<Body> {
     let mut response = answer(&error.problem(instance));
-    if let Some(after) = error.retry_after {
-        let seconds = after.as_secs_f64().ceil();
+    let passes = matches!(error.kind, Kind::TooMany | Kind::Unavailable);
+    if let Some(after) = error.retry_after.or(passes.then_some(RETRY)) {
+        let seconds = after.as_secs_f64().ceil().max(1.0);
         if let Ok(value) = HeaderValue::try_from(format!("{seconds:.0}")) {
             response.headers_mut().insert(RETRY_AFTER, value);
         }
@@ -37,6 +45,7 @@ pub fn of_error(error: &Error, instance: &str) -> Response<Body> {
     if error.kind == Kind::Unauthenticated {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
+    response.extensions_mut().insert(Arc::new(error.clone()));
     response
 }
 
@@ -53,6 +62,11 @@ pub fn of_fault(fault: &Fault, instance: &str) -> Response<Body> {
     })
 }
 
+/// What routes made by hand say to other methods. The router adds which there are.
+pub async fn method_not_allowed(request: Request) -> Response<Body> {
+    of_fault(&Fault::MethodNotAllowed, &instance(request.extensions()))
+}
+
 /// A problem with this status.
 pub fn of_status(status: StatusCode, code: &'static str, detail: String, instance: &str) -> Problem {
     Problem {
@@ -66,6 +80,7 @@ pub fn of_status(status: StatusCode, code: &'static str, detail: String, instanc
     }
 }
 
+/// The answer with this problem.
 pub fn answer(problem: &Problem) -> Response<Body> {
     let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, axum::Json(problem)).into_response();

@@ -237,7 +237,7 @@ impl Consumer {
             let part =
                 Part { epoch: row.epoch, next: row.next, failures: 0, paused_until: None, suspect: None };
             self.parts.insert(row.partition, part);
-            tracing::info!(
+            tracing::debug!(
                 consumer = self.name,
                 partition = row.partition,
                 next = row.next,

@@ -44,7 +44,12 @@ pub async fn http_parts(headers: &HeaderMap, verifier: &Verifier, source: &Sourc
     if let Some(id) = text(headers, REQUEST_ID).and_then(|id| id.parse::<RequestId>().ok()) {
         cx.request_id = id;
     }
+    cx.deadline = text(headers, GRPC_TIMEOUT).and_then(parse_timeout).and_then(in_time);
     cx
+}
+
+fn in_time(timeout: Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
 }
 
 /// Takes over what belongs to this call alone: idempotency key, expected version, deadline.
@@ -61,8 +66,7 @@ pub(crate) fn apply_call_headers(cx: &mut Ctx, headers: &HeaderMap) -> Result<()
         cx.if_match = Some(version.ok_or_else(bad_version)?);
     }
     if let Some(timeout) = text(headers, GRPC_TIMEOUT).and_then(parse_timeout) {
-        let at = Instant::now().checked_add(timeout);
-        cx.deadline = [cx.deadline, at].into_iter().flatten().min();
+        cx.deadline = [cx.deadline, in_time(timeout)].into_iter().flatten().min();
     }
     Ok(())
 }

@@ -1,0 +1,5 @@
+//! The embedded folder of migrations is read by a macro that cargo does not watch; this makes it.
+
+fn main() {
+    println!("cargo::rerun-if-changed=../migrations/auth");
+}

@@ -1,0 +1,69 @@
+use platform::ctx::PrincipalKind;
+use platform::rpc::unpack;
+use platform::tx;
+use proto::auth::v1 as pb;
+use proto::auth::v1::me_service_server::MeService;
+use proto::auth::v1::session_service_server::SessionService;
+use tonic::{Request, Response, Status};
+
+use super::Auth;
+use crate::words::UserId;
+use crate::{convert, sessions, signing, store};
+
+#[tonic::async_trait]
+impl SessionService for Auth {
+    async fn register(&self, request: Request<pb::RegisterRequest>) -> Result<Response<pb::Session>, Status> {
+        let (cx, request) = unpack(request)?;
+        let signed = self.sign_up(&cx, request).await?;
+        Ok(Response::new(convert::session(signed)))
+    }
+
+    async fn login(&self, request: Request<pb::LoginRequest>) -> Result<Response<pb::Session>, Status> {
+        let (cx, request) = unpack(request)?;
+        let signed = self.sign_in(&cx, request).await?;
+        Ok(Response::new(convert::session(signed)))
+    }
+
+    async fn refresh(&self, request: Request<pb::RefreshRequest>) -> Result<Response<pb::Session>, Status> {
+        let (cx, request) = unpack(request)?;
+        let signed = self.renew(&cx, request).await?;
+        Ok(Response::new(convert::session(signed)))
+    }
+
+    async fn logout(&self, request: Request<pb::LogoutRequest>) -> Result<Response<()>, Status> {
+        let (cx, _) = unpack(request)?;
+        tx!(self.db, &cx, |conn| sessions::logout(&cx, conn).await)?;
+        Ok(Response::new(()))
+    }
+
+    async fn get_jwks(&self, request: Request<pb::GetJwksRequest>) -> Result<Response<pb::Jwks>, Status> {
+        let (cx, _) = unpack(request)?;
+        let keys = tx!(self.db, &cx, |conn| signing::public_keys(conn, cx.now).await)?;
+        Ok(Response::new(pb::Jwks { keys: keys.iter().map(convert::jwk).collect() }))
+    }
+}
+
+#[tonic::async_trait]
+impl MeService for Auth {
+    async fn get_me(&self, request: Request<pb::GetMeRequest>) -> Result<Response<pb::Me>, Status> {
+        let (cx, _) = unpack(request)?;
+        let is_user = cx.principal.kind == PrincipalKind::User;
+        let (organization, user) = tx!(self.db, &cx, |conn| {
+            let organization = store::organizations::get(conn, cx.org).await?;
+            let user = match is_user {
+                true => Some(store::users::get(conn, cx.org, UserId(cx.principal.id)).await?),
+                false => None,
+            };
+            Ok((organization, user))
+        })?;
+        let name = user.as_ref().map_or(&cx.principal.name, |user| &user.name).clone();
+        Ok(Response::new(pb::Me {
+            kind: cx.principal.kind.as_str().to_owned(),
+            id: cx.principal.id.to_string(),
+            name,
+            user: user.as_ref().map(convert::user),
+            organization: Some(convert::organization(&organization)),
+            permissions: cx.principal.permissions.iter().map(str::to_owned).collect(),
+        }))
+    }
+}

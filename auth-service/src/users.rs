@@ -1,0 +1,280 @@
+//! The people of an organization.
+
+use chrono_tz::Tz;
+use diesel_async::AsyncPgConnection;
+use platform::access::AccessTable;
+use platform::ctx::{Ctx, Permissions};
+use platform::error::{Error, Result};
+use platform::page::{self, Fingerprint, Sort};
+use platform::secret::Secret;
+use prost_types::FieldMask;
+use proto::auth::v1 as pb;
+
+use crate::roles::{self, Caller, Change, Refusal};
+use crate::store::users::{Filter, NewUser, User, UserChange};
+use crate::store::{DEFAULT_SORT, SORTS, Seek};
+use crate::words::{Role, TeamId, UserId, UserStatus};
+use crate::{audit, convert, events, passwords, store};
+
+/// Of whoever names none.
+pub const DEFAULT_TIME_ZONE: &str = "UTC";
+
+/// A password to be set: the plain one to be compared with the address, the hash to be stored.
+pub struct NewPassword {
+    pub plain: Secret<String>,
+    pub hash: Secret<String>,
+}
+
+/// An address as it is stored and looked up.
+pub fn fold_email(email: &str) -> String {
+    email.trim().to_lowercase()
+}
+
+/// Adds a user.
+///
+/// # Errors
+/// Conflict `already_exists` at `user.email`; Forbidden `owner_required`, `role_exceeds_caller`;
+/// Invalid at the field.
+pub async fn create(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    access: &AccessTable,
+    new: &pb::User,
+    password_hash: Option<&Secret<String>>,
+) -> Result<User> {
+    let role = convert::role(new.role).ok_or_else(|| required("user.role"))?;
+    let status = convert::status(new.status).unwrap_or(UserStatus::Active);
+    check_words(new)?;
+    let after = roles::Standing { role, status, archived: false };
+    let change = Change { before: None, after, password: password_hash.is_some() };
+    decide(cx, access, change, 0)?;
+    let by = cx.principal.subject().to_string();
+    let row = NewUser {
+        org_id: cx.org,
+        id: UserId(cx.id()),
+        email: &fold_email(&new.email),
+        name: &new.name,
+        role,
+        password_hash: password_hash.map(|hash| hash.expose().as_str()),
+        time_zone: new.time_zone.as_deref().unwrap_or(DEFAULT_TIME_ZONE),
+        locale: new.locale.as_deref(),
+        status,
+        labels: convert::labels(&new.labels)?,
+        created_at: cx.now,
+        created_by: &by,
+        updated_at: cx.now,
+        updated_by: &by,
+        version: 1,
+    };
+    let user = store::users::insert(conn, &row).await.map_err(|error| error.under("user"))?;
+    audit::write(cx, conn, "user.created", None, Some(&user)).await?;
+    events::user_created(cx, conn, &user).await?;
+    Ok(user)
+}
+
+/// A page of users and the token of the next.
+pub async fn list(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    request: &pb::ListUsersRequest,
+) -> Result<(Vec<User>, String)> {
+    let sort = Sort::parse(&request.sort, SORTS, DEFAULT_SORT)?;
+    let bare = pb::ListUsersRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let list = Fingerprint::of_message(&bare);
+    let after = Seek::decode(&request.page_token, list, sort)?;
+    let roles: Vec<Role> = request.role.iter().filter_map(|role| convert::role(*role)).collect();
+    let team = |id: &String| TeamId::parse("team_id", id);
+    let teams = request.team_id.iter().map(team).collect::<Result<Vec<_>>>()?;
+    let filter = Filter { roles: &roles, teams: &teams, archived: request.archived };
+    let size = page::size(request.page_size);
+    let limit = store::one_more(size);
+    let rows = store::users::list(conn, cx.org, filter, sort, after, limit).await?;
+    page::finish(rows, size, list, |user| store::seek_key(sort, user.created_at, &user.name, user.id.into()))
+}
+
+/// Changes the fields that `mask` names.
+///
+/// # Errors
+/// NotFound; Precondition `version_mismatch`; Conflict `archived`, `last_owner`; Forbidden
+/// `owner_required`, `role_exceeds_caller`; Invalid at the field.
+pub async fn update(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    access: &AccessTable,
+    request: &pb::UpdateUserRequest,
+    password: Option<&NewPassword>,
+) -> Result<User> {
+    let (Some(patch), Some(mask)) = (&request.user, &request.update_mask) else {
+        return Err(required("user"));
+    };
+    let id = UserId::parse("id", &request.id)?;
+    let before = lock(cx, conn, id).await?;
+    let merged = merge(&before, patch, mask)?;
+    if let Some(password) = password {
+        passwords::check_not_email(password.plain.expose(), &before.email, "user.password")?;
+    }
+    let touches_password = mask.paths.iter().any(|path| path == "password");
+    let role = convert::role(merged.role).ok_or_else(|| required("user.role"))?;
+    let status = convert::status(merged.status).ok_or_else(|| required("user.status"))?;
+    let after = roles::Standing { role, status, archived: false };
+    let change = Change { before: Some(before.standing()), after, password: touches_password };
+    let others = store::users::owners(conn, cx.org, Some(id)).await?.len();
+    decide(cx, access, change, others)?;
+    if touches_password {
+        let hash = password.map(|password| password.hash.expose().as_str());
+        store::users::set_password(conn, cx.org, id, hash).await?;
+    }
+    let by = cx.principal.subject().to_string();
+    let row = UserChange {
+        name: &merged.name,
+        role,
+        time_zone: merged.time_zone.as_deref().unwrap_or(DEFAULT_TIME_ZONE),
+        locale: merged.locale.as_deref(),
+        status,
+        labels: convert::labels(&merged.labels)?,
+        archived_at: None,
+        updated_at: cx.now,
+        updated_by: &by,
+        version: before.version + 1,
+    };
+    let user = store::users::update(conn, cx.org, id, &row).await?;
+    let action = if touches_password { "user.password_changed" } else { "user.updated" };
+    audit::write(cx, conn, action, Some(&before), Some(&user)).await?;
+    end_access(cx, conn, change, &user).await?;
+    Ok(user)
+}
+
+/// Archives a user; nothing happens when it was archived before.
+///
+/// # Errors
+/// NotFound; Precondition `version_mismatch`; Conflict `last_owner`; Forbidden `owner_required`.
+pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, access: &AccessTable, id: UserId) -> Result<()> {
+    store::organizations::lock(conn, cx.org).await?;
+    let before = store::users::get_to_change(conn, cx.org, id).await?;
+    check_version(cx, before.version)?;
+    if before.archived_at.is_some() {
+        return Ok(());
+    }
+    let after = roles::Standing { archived: true, ..before.standing() };
+    let change = Change { before: Some(before.standing()), after, password: false };
+    let others = store::users::owners(conn, cx.org, Some(id)).await?.len();
+    decide(cx, access, change, others)?;
+    let by = cx.principal.subject().to_string();
+    let row = UserChange {
+        name: &before.name,
+        role: before.role,
+        time_zone: &before.time_zone,
+        locale: before.locale.as_deref(),
+        status: before.status,
+        labels: before.labels.clone(),
+        archived_at: Some(cx.now),
+        updated_at: cx.now,
+        updated_by: &by,
+        version: before.version + 1,
+    };
+    let user = store::users::update(conn, cx.org, id, &row).await?;
+    for membership in store::teams::delete_memberships(conn, cx.org, id).await? {
+        audit::write(cx, conn, "team_member.removed", Some(&membership), None).await?;
+    }
+    audit::write(cx, conn, "user.archived", Some(&before), Some(&user)).await?;
+    end_access(cx, conn, change, &user).await
+}
+
+/// The user under the locks of a change, when it may be changed at all.
+async fn lock(cx: &Ctx, conn: &mut AsyncPgConnection, id: UserId) -> Result<User> {
+    store::organizations::lock(conn, cx.org).await?;
+    let user = store::users::get_to_change(conn, cx.org, id).await?;
+    check_version(cx, user.version)?;
+    if user.archived_at.is_some() {
+        return Err(Error::conflict("archived", "an archived user cannot be changed"));
+    }
+    Ok(user)
+}
+
+fn merge(before: &User, patch: &pb::User, mask: &FieldMask) -> Result<pb::User> {
+    let merged = proto::merge(&convert::user(before), patch, mask).map_err(crate::violations)?;
+    proto::check_resource("user", &merged).map_err(crate::violations)?;
+    check_words(&merged)?;
+    Ok(merged)
+}
+
+/// Tokens, and sessions when it says so, end as far as `change` takes rights away.
+async fn end_access(cx: &Ctx, conn: &mut AsyncPgConnection, change: Change, user: &User) -> Result<()> {
+    let ending = roles::ending(change);
+    // After the lock on the user: no token with the old rights is signed later than this.
+    let at = cx.source.now();
+    if let Some(why) = ending.sessions {
+        store::sessions::revoke_of_user(conn, cx.org, user.id, at, why).await?;
+    }
+    if ending.tokens {
+        events::user_revoked(cx, conn, user.id, user.version, at).await?;
+    }
+    Ok(())
+}
+
+fn decide(cx: &Ctx, access: &AccessTable, change: Change, other_owners: usize) -> Result<()> {
+    let caller = Caller {
+        role: cx.principal.role.as_deref().and_then(Role::parse),
+        permissions: cx.principal.permissions.clone(),
+    };
+    let permissions = |role: Role| -> Permissions { access.role(role.as_str()) };
+    roles::check(&caller, change, other_owners, permissions).map_err(|refusal| match refusal {
+        Refusal::OwnerRequired => Error::forbidden("owner_required", "only an owner may do this to an owner"),
+        Refusal::RoleExceedsCaller => {
+            Error::forbidden("role_exceeds_caller", "the role may do more than the caller")
+        }
+        Refusal::LastOwner => Error::conflict("last_owner", "an organization keeps an owner"),
+    })
+}
+
+/// What no rule of the contract says: the zone exists, the locale looks like one.
+fn check_words(user: &pb::User) -> Result<()> {
+    let zone = user.time_zone.as_deref().unwrap_or(DEFAULT_TIME_ZONE);
+    if zone.parse::<Tz>().is_err() {
+        return Err(Error::field("user.time_zone", "time_zone", "must be an IANA time zone"));
+    }
+    if user.locale.as_deref().is_some_and(|locale| !is_language_tag(locale)) {
+        return Err(Error::field("user.locale", "locale", "must be a BCP 47 language tag"));
+    }
+    Ok(())
+}
+
+/// The shape of RFC 5646: subtags of up to 8 letters and digits, the first of letters only.
+fn is_language_tag(text: &str) -> bool {
+    let subtag =
+        |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    let language = text.split('-').next().unwrap_or_default();
+    language.bytes().all(|b| b.is_ascii_alphabetic()) && text.split('-').all(subtag)
+}
+
+/// `If-Match` against the version that is there.
+pub fn check_version(cx: &Ctx, current: i64) -> Result<()> {
+    match cx.if_match {
+        Some(expected) if expected != current => Err(Error::version_mismatch(current)),
+        _ => Ok(()),
+    }
+}
+
+fn required(field: &str) -> Error {
+    Error::field(field, "required", "is required")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_folded() {
+        assert_eq!(fold_email(" Ann@Example.COM "), "ann@example.com");
+    }
+
+    #[test]
+    fn language_tags_have_a_shape() {
+        for good in ["de", "en-GB", "zh-Hant-TW", "sl-rozaj-biske"] {
+            assert!(is_language_tag(good), "{good}");
+        }
+        for bad in ["", "12", "en_GB", "en-", "abcdefghi", "e n"] {
+            assert!(!is_language_tag(bad), "{bad}");
+        }
+    }
+}

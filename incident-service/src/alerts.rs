@@ -1,0 +1,83 @@
+//! Alerts: what detectors say, counted under their dedup key. A new one opens an incident.
+
+mod auto_resolve;
+mod signal;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use diesel_async::AsyncPgConnection;
+use platform::ctx::Ctx;
+use platform::error::Result;
+use platform::page;
+use proto::incident::v1 as wire;
+
+pub use auto_resolve::AutoResolve;
+pub use signal::{Signal, apply};
+
+use crate::convert;
+use crate::incidents::parse_ids;
+use crate::kinds::{AlertId, AlertStatus, ServiceId, Severity};
+use crate::store::alerts::{self as store, Alert, Filter};
+use crate::store::incidents::{self, Named};
+use crate::store::{Page, TimeKey};
+
+/// Leased: an alert that stays quiet resolves itself.
+pub const TABLE: &str = "alerts";
+
+/// When an alert that was last triggered at `last` resolves itself.
+pub fn due_at(last: DateTime<Utc>, auto_resolve_ms: Option<i64>) -> Option<DateTime<Utc>> {
+    last.checked_add_signed(TimeDelta::milliseconds(auto_resolve_ms?))
+}
+
+pub async fn get(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<Alert> {
+    store::get(conn, cx.org, AlertId::parse("id", id)?).await
+}
+
+/// One page of alerts.
+pub async fn list(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    request: &wire::ListAlertsRequest,
+) -> Result<wire::ListAlertsResponse> {
+    let bound = wire::ListAlertsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let page = Page::read(
+        (request.page_size, &request.page_token),
+        (&request.sort, &["started_at"], "-started_at"),
+        &bound,
+    )?;
+    let service_ids = parse_ids("service_id", &request.service_id)?;
+    let filter = Filter {
+        incident_id: None,
+        statuses: request.status.iter().copied().filter_map(AlertStatus::from_wire).collect(),
+        service_ids: service_ids.into_iter().map(ServiceId).collect(),
+        severities: request.severity.iter().copied().filter_map(Severity::from_wire).collect(),
+        dedup_keys: request.dedup_key.clone(),
+    };
+    answer(cx, conn, &filter, &page).await
+}
+
+/// One page of an incident's alerts, newest first.
+pub async fn list_of_incident(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    request: &wire::ListIncidentAlertsRequest,
+) -> Result<wire::ListAlertsResponse> {
+    let bound =
+        wire::ListIncidentAlertsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let page =
+        Page::read((request.page_size, &request.page_token), ("", &["started_at"], "-started_at"), &bound)?;
+    let incident = incidents::get(conn, cx.org, Named::parse(&request.id)?).await?;
+    let filter = Filter { incident_id: Some(incident.id), ..Filter::default() };
+    answer(cx, conn, &filter, &page).await
+}
+
+async fn answer(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    filter: &Filter,
+    page: &Page<TimeKey>,
+) -> Result<wire::ListAlertsResponse> {
+    let rows = store::list(conn, cx.org, filter, page).await?;
+    let key = |row: &Alert| (row.started_at, row.id.uuid());
+    let (rows, next_page_token) = page::finish(rows, page.size, page.list, key)?;
+    Ok(wire::ListAlertsResponse { items: rows.iter().map(convert::alert).collect(), next_page_token })
+}

@@ -1,0 +1,161 @@
+//! What this service listens to: `pulseops.events.v1`, consumer `rules`.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use chrono::TimeDelta;
+use diesel_async::AsyncPgConnection;
+use platform::bus::Delivered;
+use platform::consumer::{After, BatchCtx, Handler};
+use platform::error::Result;
+
+use crate::alerts::{self, Signal};
+use crate::engine::{Decided, Event, Fired, Matched, Memory, RuleSet, RuleSets, Window, decide, matches};
+use crate::json::{Actor, Source};
+use crate::kinds::SourceKind;
+use crate::store::windows::{self, WindowKey};
+
+/// Name of the consumer.
+pub const RULES: &str = "rules";
+
+/// Rules run this long at once; then others on this thread, lease keepers among them, have their turn.
+const WORK: Duration = Duration::from_millis(5);
+/// Postgres ends a transaction that it hears nothing of for a lease's time.
+const SILENCE: Duration = Duration::from_secs(1);
+
+/// Applies the rules to batches of events.
+#[derive(Debug)]
+pub struct Rules {
+    sets: RuleSets,
+    memory: Memory,
+    lateness: TimeDelta,
+}
+
+impl Rules {
+    /// Events may come this late and still count where they belong.
+    pub fn new(lateness: TimeDelta) -> Self {
+        Self { sets: RuleSets::default(), memory: Memory::default(), lateness }
+    }
+
+    /// Events of the batch that rules select. Services that are not known are counted and left out:
+    /// the intake has refused events for them before.
+    async fn select(&self, conn: &mut AsyncPgConnection, batch: &[Delivered]) -> Result<Vec<Matched>> {
+        let events: Vec<Event> =
+            batch.iter().map(|record| Event::decode(record, self.lateness)).collect::<Result<_>>()?;
+        let keys: HashSet<_> = events.iter().map(|event| (event.org, event.service)).collect();
+        let keys: Vec<_> = keys.into_iter().collect();
+        let sets = self.sets.load(conn, &keys).await?;
+        let unknown = events.iter().filter(|event| !sets.contains_key(&(event.org, event.service)));
+        let unknown = unknown.count() as u64;
+        metrics::counter!("pulseops_incident_events_total").increment(events.len() as u64);
+        metrics::counter!("pulseops_incident_events_of_unknown_service_total").increment(unknown);
+        let mut matched = Vec::new();
+        let (mut worked, mut spoke) = (Instant::now(), Instant::now());
+        for (record, event) in events.into_iter().enumerate() {
+            let set: Option<&Arc<RuleSet>> = sets.get(&(event.org, event.service));
+            matched.extend(set.and_then(|set| matches(record, event, set)));
+            if worked.elapsed() > WORK {
+                tokio::task::yield_now().await;
+                worked = Instant::now();
+            }
+            if spoke.elapsed() > SILENCE {
+                windows::keep_alive(conn).await?;
+                spoke = Instant::now();
+            }
+        }
+        Ok(matched)
+    }
+
+    /// Leaves out events that were counted before, in this batch or an earlier one.
+    async fn unseen(&self, conn: &mut AsyncPgConnection, matched: Vec<Matched>) -> Result<Vec<Matched>> {
+        let mut sightings = BTreeMap::new();
+        let mut first: Vec<Matched> = Vec::with_capacity(matched.len());
+        let total = matched.len();
+        for event in matched {
+            if sightings.insert(event.identity(), event.sighting(self.lateness)).is_none() {
+                first.push(event);
+            }
+        }
+        let sightings: Vec<_> = sightings.into_values().collect();
+        let new: HashSet<_> = windows::see(conn, &sightings).await?.into_iter().collect();
+        first.retain(|event| new.contains(&event.identity()));
+        let duplicates = (total - first.len()) as u64;
+        metrics::counter!("pulseops_incident_duplicate_events_total").increment(duplicates);
+        Ok(first)
+    }
+
+    /// The windows that these events may move: from memory, else from the database.
+    async fn windows(
+        &self,
+        conn: &mut AsyncPgConnection,
+        partition: i32,
+        events: &[Matched],
+    ) -> Result<HashMap<WindowKey, (i64, Window)>> {
+        let keys: HashSet<WindowKey> = events.iter().flat_map(Matched::windows).collect();
+        let keys: Vec<WindowKey> = keys.into_iter().collect();
+        let mut known = self.memory.take(partition, &keys);
+        let cold: Vec<WindowKey> = keys.into_iter().filter(|key| !known.contains_key(key)).collect();
+        if !cold.is_empty() {
+            for row in windows::load(conn, &cold).await? {
+                let window = Window::decode(&row.state).unwrap_or_else(|| {
+                    tracing::error!(rule.id = %row.rule_id, "the state of a window cannot be read; it starts anew");
+                    Window::default()
+                });
+                known.insert(row.key(), (row.generation, window));
+            }
+        }
+        Ok(known)
+    }
+}
+
+#[async_trait]
+impl Handler for Rules {
+    async fn handle(
+        &self,
+        cx: &BatchCtx,
+        conn: &mut AsyncPgConnection,
+        batch: &[Delivered],
+    ) -> Result<After> {
+        let matched = self.select(conn, batch).await?;
+        if matched.is_empty() {
+            return Ok(After::none());
+        }
+        let events = self.unseen(conn, matched).await?;
+        let windows = self.windows(conn, cx.partition, &events).await?;
+        let decided = decide(&events, windows, self.lateness);
+        let signals = signals(cx, batch, &decided);
+        windows::save(conn, &decided.changed).await?;
+        alerts::apply(conn, signals).await?;
+        let (memory, partition) = (self.memory.clone(), cx.partition);
+        Ok(After::call(move || memory.keep(partition, decided.windows)))
+    }
+
+    fn lost(&self, partition: i32) {
+        self.memory.forget(partition);
+    }
+}
+
+fn signals(cx: &BatchCtx, batch: &[Delivered], decided: &Decided) -> Vec<Signal> {
+    let signal = |fired: &Fired| {
+        let rule = &fired.set.rules[fired.rule].row;
+        let service = fired.set.service.clone();
+        let quiet = [rule.auto_resolve_ms, service.auto_resolve_ms];
+        Signal {
+            cx: cx.ctx(&batch[fired.record]),
+            source: Source { kind: SourceKind::Rule, id: rule.id.uuid(), name: rule.name.clone() },
+            actor: Actor::rule(rule.id, &rule.name),
+            dedup_key: fired.dedup_key.clone(),
+            severity: rule.severity,
+            title: fired.title.clone(),
+            labels: rule.labels.0.clone(),
+            attributes: fired.attributes.clone(),
+            firings: fired.firings,
+            cooldown_ms: rule.cooldown_ms,
+            auto_resolve_ms: quiet.into_iter().flatten().min(),
+            service,
+        }
+    };
+    decided.fired.iter().map(signal).collect()
+}

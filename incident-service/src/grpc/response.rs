@@ -1,0 +1,81 @@
+use platform::error::Error;
+use platform::rpc::unpack;
+use proto::incident::v1 as wire;
+use proto::incident::v1::response_service_server::ResponseService;
+use tonic::{Request, Response, Status, async_trait};
+
+use super::Doors;
+use crate::incidents as core;
+use crate::kinds::{IncidentId, Severity};
+use crate::lifecycle::Action;
+use crate::store::incidents::{self as store, Named};
+use crate::timeline::actor_of;
+use crate::{convert, timeline};
+
+fn named(id: &str) -> Result<Named, Error> {
+    IncidentId::parse("incident_id", id).map(Named::Id)
+}
+
+#[async_trait]
+impl ResponseService for Doors {
+    async fn record_step(&self, request: Request<wire::RecordStepRequest>) -> Result<Response<()>, Status> {
+        let (cx, request) = unpack(request)?;
+        let answer = platform::mutation!(self.db, &cx, &request, |conn| {
+            timeline::record_step(&cx, conn, request.clone()).await
+        })?;
+        Ok(answer)
+    }
+
+    async fn escalate_incident(
+        &self,
+        request: Request<wire::EscalateIncidentRequest>,
+    ) -> Result<Response<wire::IncidentState>, Status> {
+        let (cx, request) = unpack(request)?;
+        let (named, actor) = (named(&request.incident_id)?, actor_of(&cx, request.actor.clone()));
+        let answer = platform::mutation!(self.db, &cx, &request, |conn| {
+            let escalation = request.escalation.clone().unwrap_or_default();
+            Ok(convert::state(&core::escalate(&cx, conn, named, escalation, &actor).await?))
+        })?;
+        Ok(answer)
+    }
+
+    async fn set_severity(
+        &self,
+        request: Request<wire::SetSeverityRequest>,
+    ) -> Result<Response<wire::IncidentState>, Status> {
+        let (cx, request) = unpack(request)?;
+        let (named, actor) = (named(&request.incident_id)?, actor_of(&cx, request.actor.clone()));
+        let severity = Severity::from_wire(request.severity)
+            .ok_or_else(|| Error::field("severity", "required", "must be set"))?;
+        let answer = platform::mutation!(self.db, &cx, &request, |conn| {
+            Ok(convert::state(&core::set_severity(&cx, conn, named, severity, &actor).await?))
+        })?;
+        Ok(answer)
+    }
+
+    async fn resolve_by_automation(
+        &self,
+        request: Request<wire::ResolveByAutomationRequest>,
+    ) -> Result<Response<wire::IncidentState>, Status> {
+        let (cx, request) = unpack(request)?;
+        let (named, actor) = (named(&request.incident_id)?, actor_of(&cx, request.actor.clone()));
+        let action = Action::Resolve { note: request.note.clone() };
+        let response = core::Response { action, actor, note: request.note.clone() };
+        let answer = platform::mutation!(self.db, &cx, &request, |conn| {
+            Ok(convert::state(&core::act(&cx, conn, named, &response).await?))
+        })?;
+        Ok(answer)
+    }
+
+    async fn get_states(
+        &self,
+        request: Request<wire::GetStatesRequest>,
+    ) -> Result<Response<wire::GetStatesResponse>, Status> {
+        let (cx, request) = unpack(request)?;
+        let ids = core::parse_ids("incident_ids", &request.incident_ids)?;
+        let ids: Vec<IncidentId> = ids.into_iter().map(IncidentId).collect();
+        let rows = platform::tx!(self.db, &cx, |conn| store::find_all(conn, cx.org, &ids).await)?;
+        let states = rows.iter().map(convert::state).collect();
+        Ok(Response::new(wire::GetStatesResponse { states }))
+    }
+}

@@ -1,0 +1,188 @@
+//! Rules: compiled when they are saved, so that a bad one never reaches the engine.
+
+use diesel_async::AsyncPgConnection;
+use platform::ctx::Ctx;
+use platform::error::{Error, FieldError, Result};
+use platform::page;
+use proto::incident::v1 as wire;
+
+use crate::convert;
+use crate::engine::{Names, Scope, Selection, Template, sample_to_cel};
+use crate::incidents::{expect_version, parse_ids};
+use crate::json::{Condition, Json};
+use crate::kinds::{RuleId, ServiceId, Severity};
+use crate::store::Page;
+use crate::store::rules::{self as store, Filter, Rule};
+use crate::store::services::{self, Key};
+
+pub async fn create(cx: &Ctx, conn: &mut AsyncPgConnection, draft: wire::Rule) -> Result<Rule> {
+    let service_id = ServiceId::parse("rule.service_id", &draft.service_id)?;
+    let service = services::find(conn, cx.org, service_id)
+        .await?
+        .ok_or_else(|| Error::field("rule.service_id", "not_found", "there is no such service"))?;
+    if service.archived_at.is_some() {
+        return Err(Error::field("rule.service_id", "archived", "this service is archived"));
+    }
+    let subject = cx.principal.subject().to_string();
+    let mut rule = Rule {
+        org_id: cx.org,
+        id: RuleId(cx.id()),
+        service_id,
+        slug: draft.slug.clone(),
+        name: String::new(),
+        selection: String::new(),
+        event_names: Vec::new(),
+        condition: Json(Condition::Each),
+        group_by: Vec::new(),
+        generation: 0,
+        severity: Severity::Info,
+        dedup_key: String::new(),
+        title: String::new(),
+        cooldown_ms: 0,
+        auto_resolve_ms: None,
+        disabled: false,
+        labels: Json::default(),
+        created_at: cx.now,
+        created_by: subject.clone(),
+        updated_at: cx.now,
+        updated_by: subject,
+        archived_at: None,
+        version: 1,
+    };
+    write(&mut rule, draft)?;
+    store::insert(conn, &rule).await.map_err(slug_taken)?;
+    services::touch_rules(conn, cx.org, service_id).await?;
+    Ok(rule)
+}
+
+fn slug_taken(error: Error) -> Error {
+    error.on_constraint("rules_slug_key", || {
+        Error::conflict("already_exists", "a rule of this organization has this slug")
+    })
+}
+
+/// Changes the fields that the mask names.
+pub async fn update(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    request: &wire::UpdateRuleRequest,
+) -> Result<Rule> {
+    let mut rule = store::lock(conn, cx.org, RuleId::parse("id", &request.id)?).await?;
+    expect_version(cx, rule.version)?;
+    let patch = request.rule.clone().unwrap_or_default();
+    let mask = request.update_mask.clone().unwrap_or_default();
+    let merged = proto::merge(&convert::rule(&rule), &patch, &mask)
+        .map_err(|violations| convert::invalid(violations).under("rule"))?;
+    proto::check_resource("rule", &merged).map_err(convert::invalid)?;
+    write(&mut rule, merged)?;
+    changed(cx, conn, &mut rule).await?;
+    Ok(rule)
+}
+
+async fn changed(cx: &Ctx, conn: &mut AsyncPgConnection, rule: &mut Rule) -> Result<()> {
+    rule.version += 1;
+    rule.updated_at = cx.now;
+    rule.updated_by = cx.principal.subject().to_string();
+    store::update(conn, rule).await?;
+    services::touch_rules(conn, cx.org, rule.service_id).await
+}
+
+/// Archives a rule; archiving it again changes nothing.
+pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<()> {
+    let mut rule = store::lock(conn, cx.org, RuleId::parse("id", id)?).await?;
+    expect_version(cx, rule.version)?;
+    if rule.archived_at.is_some() {
+        return Ok(());
+    }
+    rule.archived_at = Some(cx.now);
+    changed(cx, conn, &mut rule).await
+}
+
+pub async fn get(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<Rule> {
+    store::get(conn, cx.org, RuleId::parse("id", id)?).await
+}
+
+/// Takes what the contract lets callers set, compiled. What a window counts by another rule is
+/// another generation.
+fn write(rule: &mut Rule, from: wire::Rule) -> Result<()> {
+    let selection = compile("rule.", &from.selection, &from.dedup_key, &from.title)?;
+    let condition = Json(convert::read_condition(from.condition)?);
+    let counts_the_same =
+        rule.selection == from.selection && rule.condition == condition && rule.group_by == from.group_by;
+    if !counts_the_same {
+        rule.generation += 1;
+    }
+    rule.severity = Severity::from_wire(from.severity)
+        .ok_or_else(|| Error::field("rule.severity", "required", "must be set"))?;
+    rule.event_names = event_names(&selection);
+    rule.selection = from.selection;
+    rule.condition = condition;
+    rule.group_by = from.group_by;
+    rule.name = from.name;
+    rule.dedup_key = from.dedup_key;
+    rule.title = from.title;
+    rule.cooldown_ms = from.cooldown_ms;
+    rule.auto_resolve_ms = from.auto_resolve_ms;
+    rule.disabled = from.disabled;
+    rule.labels = Json(from.labels);
+    Ok(())
+}
+
+fn event_names(selection: &Selection) -> Vec<String> {
+    match selection.names() {
+        Names::Any => Vec::new(),
+        Names::Only(names) => names.iter().cloned().collect(),
+    }
+}
+
+/// Compiles what a rule says; every fault at once.
+fn compile(prefix: &str, selection: &str, dedup_key: &str, title: &str) -> Result<Selection> {
+    let mut faults = Vec::new();
+    let compiled = Selection::compile(selection);
+    if let Err(bad) = &compiled {
+        let field = format!("{prefix}selection");
+        faults.push(FieldError::new(field, "invalid_expression", bad.to_string()));
+    }
+    for (field, template) in [("dedup_key", dedup_key), ("title", title)] {
+        if let Err(bad) = Template::parse(template) {
+            let detail = format!("column {}: {}", bad.column, bad.detail);
+            faults.push(FieldError::new(format!("{prefix}{field}"), "invalid_template", detail));
+        }
+    }
+    match compiled {
+        Ok(selection) if faults.is_empty() => Ok(selection),
+        _ => Err(Error::fields(faults)),
+    }
+}
+
+/// Compiles a rule without saving it and says which of the sample events it selects.
+pub fn validate(cx: &Ctx, request: &wire::ValidateRuleRequest) -> Result<wire::ValidateRuleResponse> {
+    let selection = compile("", &request.selection, &request.dedup_key, &request.title)?;
+    let selected = request
+        .events
+        .iter()
+        .map(|event| selection.selects(&Scope::new(sample_to_cel(event, cx.now))).unwrap_or(false))
+        .collect();
+    Ok(wire::ValidateRuleResponse { event_names: event_names(&selection), selected })
+}
+
+/// One page of rules.
+pub async fn list(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    request: &wire::ListRulesRequest,
+) -> Result<wire::ListRulesResponse> {
+    let bound = wire::ListRulesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let page = Page::<Key>::read(
+        (request.page_size, &request.page_token),
+        (&request.sort, &["created_at", "name"], "-created_at"),
+        &bound,
+    )?;
+    let service_ids = parse_ids("service_id", &request.service_id)?;
+    let filter =
+        Filter { service_ids: service_ids.into_iter().map(ServiceId).collect(), archived: request.archived };
+    let rows = store::list(conn, cx.org, &filter, &page).await?;
+    let key = |row: &Rule| Key::of(page.sort.field, &row.name, row.created_at, row.id.uuid());
+    let (rows, next_page_token) = page::finish(rows, page.size, page.list, key)?;
+    Ok(wire::ListRulesResponse { items: rows.iter().map(convert::rule).collect(), next_page_token })
+}

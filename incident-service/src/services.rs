@@ -1,0 +1,186 @@
+//! Services: components that can fail, and who owns them.
+
+use std::collections::HashMap;
+
+use diesel_async::AsyncPgConnection;
+use platform::ctx::Ctx;
+use platform::error::{Error, Result};
+use platform::page;
+use proto::incident::v1 as wire;
+use uuid::Uuid;
+
+use crate::convert;
+use crate::incidents::{expect_version, parse_ids};
+use crate::json::Json;
+use crate::kinds::ServiceId;
+use crate::peers::Reference;
+use crate::store::Page;
+use crate::store::services::{self as store, Filter, Key, Service};
+
+/// What a service refers to in other services, checked there before the transaction.
+#[derive(Clone, Debug, Default)]
+pub struct References {
+    pub team: Option<Reference>,
+    pub policy: Option<Reference>,
+}
+
+pub async fn create(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    draft: wire::Service,
+    references: References,
+) -> Result<Service> {
+    let subject = cx.principal.subject().to_string();
+    let mut service = Service {
+        org_id: cx.org,
+        id: ServiceId(cx.id()),
+        slug: draft.slug.clone(),
+        name: String::new(),
+        description: String::new(),
+        team_id: None,
+        team_name: String::new(),
+        policy_id: None,
+        policy_name: String::new(),
+        labels: Json::default(),
+        runbook_url: None,
+        links: Json::default(),
+        urgency_rule: convert::read_urgency_rule(0),
+        paused_until: None,
+        auto_resolve_ms: None,
+        created_at: cx.now,
+        created_by: subject.clone(),
+        updated_at: cx.now,
+        updated_by: subject,
+        archived_at: None,
+        version: 1,
+    };
+    write(&mut service, draft, references)?;
+    store::insert(conn, &service).await.map_err(slug_taken)?;
+    Ok(service)
+}
+
+fn slug_taken(error: Error) -> Error {
+    error.on_constraint("services_slug_key", || {
+        Error::conflict("already_exists", "a service of this organization has this slug")
+    })
+}
+
+/// Changes the fields that the mask names.
+pub async fn update(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    request: &wire::UpdateServiceRequest,
+    references: References,
+) -> Result<Service> {
+    let mut service = store::lock(conn, cx.org, ServiceId::parse("id", &request.id)?).await?;
+    expect_version(cx, service.version)?;
+    let patch = request.service.clone().unwrap_or_default();
+    let mask = request.update_mask.clone().unwrap_or_default();
+    let merged = proto::merge(&convert::service(&service), &patch, &mask)
+        .map_err(|violations| convert::invalid(violations).under("service"))?;
+    proto::check_resource("service", &merged).map_err(convert::invalid)?;
+    write(&mut service, merged, references)?;
+    changed(cx, conn, &mut service).await?;
+    Ok(service)
+}
+
+async fn changed(cx: &Ctx, conn: &mut AsyncPgConnection, service: &mut Service) -> Result<()> {
+    service.version += 1;
+    service.updated_at = cx.now;
+    service.updated_by = cx.principal.subject().to_string();
+    store::update(conn, service).await
+}
+
+/// Takes what the contract lets callers set. A name of team or policy is written anew only with its
+/// reference.
+fn write(service: &mut Service, from: wire::Service, references: References) -> Result<()> {
+    let id = |field: &str, text: Option<&String>| -> Result<Option<Uuid>> {
+        let parse = |text: &String| text.parse().map_err(|_| Error::field(field, "uuid", "must be a UUID"));
+        text.map(parse).transpose()
+    };
+    let team_id = id("service.team_id", from.team_id.as_ref())?;
+    if team_id != service.team_id {
+        service.team_name = references.team.map(|team| team.name).unwrap_or_default();
+        service.team_id = team_id;
+    }
+    let policy_id = id("service.escalation_policy_id", from.escalation_policy_id.as_ref())?;
+    if policy_id != service.policy_id {
+        service.policy_name = references.policy.map(|policy| policy.name).unwrap_or_default();
+        service.policy_id = policy_id;
+    }
+    service.name = from.name;
+    service.description = from.description;
+    service.labels = Json(from.labels);
+    service.runbook_url = from.runbook_url;
+    service.links = Json(convert::read_links(from.links));
+    service.urgency_rule = convert::read_urgency_rule(from.urgency_rule);
+    service.paused_until = convert::read_time("service.paused_until", from.paused_until.as_ref())?;
+    service.auto_resolve_ms = from.auto_resolve_ms;
+    Ok(())
+}
+
+/// Archives a service; archiving it again changes nothing.
+pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<()> {
+    let mut service = store::lock(conn, cx.org, ServiceId::parse("id", id)?).await?;
+    expect_version(cx, service.version)?;
+    if service.archived_at.is_some() {
+        return Ok(());
+    }
+    service.archived_at = Some(cx.now);
+    changed(cx, conn, &mut service).await
+}
+
+pub async fn get(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<Service> {
+    store::get(conn, cx.org, ServiceId::parse("id", id)?).await
+}
+
+/// One page of services.
+pub async fn list(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    request: &wire::ListServicesRequest,
+) -> Result<wire::ListServicesResponse> {
+    let bound = wire::ListServicesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
+    let page = Page::<Key>::read(
+        (request.page_size, &request.page_token),
+        (&request.sort, &["created_at", "name"], "-created_at"),
+        &bound,
+    )?;
+    let filter = Filter {
+        team_ids: parse_ids("team_id", &request.team_id)?,
+        slugs: request.slug.clone(),
+        archived: request.archived,
+    };
+    let rows = store::list(conn, cx.org, &filter, &page).await?;
+    let key = |row: &Service| Key::of(page.sort.field, &row.name, row.created_at, row.id.uuid());
+    let (rows, next_page_token) = page::finish(rows, page.size, page.list, key)?;
+    Ok(wire::ListServicesResponse { items: rows.iter().map(convert::service).collect(), next_page_token })
+}
+
+/// Services by what they were asked for: slug or UUID. Unknown ones are left out.
+pub async fn resolve(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    names: &[String],
+) -> Result<wire::ResolveServicesResponse> {
+    let ids: Vec<Uuid> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    let slugs: Vec<&str> = names.iter().map(String::as_str).collect();
+    let rows = store::resolve(conn, cx.org, &ids, &slugs).await?;
+    let by_id: HashMap<Uuid, &Service> = rows.iter().map(|row| (row.id.uuid(), row)).collect();
+    let by_slug: HashMap<&str, &Service> = rows.iter().map(|row| (row.slug.as_str(), row)).collect();
+    let find = |name: &String| {
+        let by_slug = by_slug.get(name.as_str());
+        by_slug.or_else(|| by_id.get(&name.parse().ok()?)).map(|service| resolved(name, service))
+    };
+    Ok(wire::ResolveServicesResponse { services: names.iter().filter_map(find).collect() })
+}
+
+fn resolved(asked: &str, service: &Service) -> wire::ResolvedService {
+    wire::ResolvedService {
+        asked: asked.to_owned(),
+        id: service.id.to_string(),
+        slug: service.slug.clone(),
+        name: service.name.clone(),
+        archived: service.archived_at.is_some(),
+    }
+}

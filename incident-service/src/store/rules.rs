@@ -1,0 +1,156 @@
+use chrono::{DateTime, Utc};
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Uuid as SqlUuid};
+use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use platform::ctx::OrgId;
+use platform::error::{Error, Result};
+use platform::sql::sql;
+
+use super::services::{Key, Service};
+use super::{Page, keyset};
+use crate::json::{Condition, Json, Labels};
+use crate::kinds::{RuleId, ServiceId, Severity};
+use crate::schema::rules;
+
+/// A failure condition over the events of a service.
+#[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable, Insertable, AsChangeset)]
+#[diesel(table_name = rules, treat_none_as_null = true)]
+pub struct Rule {
+    pub org_id: OrgId,
+    pub id: RuleId,
+    pub service_id: ServiceId,
+    pub slug: String,
+    pub name: String,
+    pub selection: String,
+    /// Names that the selection pins; empty when it must see every event.
+    pub event_names: Vec<String>,
+    pub condition: Json<Condition>,
+    pub group_by: Vec<String>,
+    /// Moves when selection, condition or grouping change: older windows are void.
+    pub generation: i64,
+    pub severity: Severity,
+    pub dedup_key: String,
+    pub title: String,
+    pub cooldown_ms: i64,
+    pub auto_resolve_ms: Option<i64>,
+    pub disabled: bool,
+    pub labels: Json<Labels>,
+    pub created_at: DateTime<Utc>,
+    pub created_by: String,
+    pub updated_at: DateTime<Utc>,
+    pub updated_by: String,
+    pub archived_at: Option<DateTime<Utc>>,
+    pub version: i64,
+}
+
+/// What a list of rules is narrowed to.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub service_ids: Vec<ServiceId>,
+    pub archived: bool,
+}
+
+pub async fn insert(conn: &mut AsyncPgConnection, rule: &Rule) -> Result<()> {
+    diesel::insert_into(rules::table).values(rule).execute(conn).await?;
+    Ok(())
+}
+
+pub async fn update(conn: &mut AsyncPgConnection, rule: &Rule) -> Result<()> {
+    diesel::update(rules::table.find((rule.org_id, rule.id))).set(rule).execute(conn).await?;
+    Ok(())
+}
+
+pub async fn get(conn: &mut AsyncPgConnection, org: OrgId, id: RuleId) -> Result<Rule> {
+    let found = rules::table.find((org, id)).select(Rule::as_select()).first(conn).await.optional()?;
+    found.ok_or_else(|| Error::not_found("rule"))
+}
+
+/// Like [`get`], and nobody else changes it until the transaction ends.
+pub async fn lock(conn: &mut AsyncPgConnection, org: OrgId, id: RuleId) -> Result<Rule> {
+    let found = rules::table
+        .find((org, id))
+        .select(Rule::as_select())
+        .for_no_key_update()
+        .first(conn)
+        .await
+        .optional()?;
+    found.ok_or_else(|| Error::not_found("rule"))
+}
+
+pub async fn list(
+    conn: &mut AsyncPgConnection,
+    org: OrgId,
+    filter: &Filter,
+    page: &Page<Key>,
+) -> Result<Vec<Rule>> {
+    let mut query = rules::table.select(Rule::as_select()).filter(rules::org_id.eq(org)).into_boxed();
+    if !filter.archived {
+        query = query.filter(rules::archived_at.is_null());
+    }
+    if !filter.service_ids.is_empty() {
+        query = query.filter(rules::service_id.eq_any(&filter.service_ids));
+    }
+    let rows = match page.sort.field {
+        "name" => {
+            let key = page.after.clone().and_then(Key::name);
+            keyset!(query, page, rules::name, rules::id, key).load(conn).await?
+        }
+        _ => {
+            let key = page.after.clone().and_then(Key::time);
+            keyset!(query, page, rules::created_at, rules::id, key).load(conn).await?
+        }
+    };
+    Ok(rows)
+}
+
+/// A service whose rule set stands at a version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, QueryableByName)]
+pub struct SetVersion {
+    #[diesel(sql_type = SqlUuid)]
+    pub org_id: OrgId,
+    #[diesel(sql_type = SqlUuid)]
+    pub service_id: ServiceId,
+    #[diesel(sql_type = BigInt)]
+    pub version: i64,
+}
+
+const SET_VERSIONS: &str = "
+SELECT s.org_id, s.service_id, s.version FROM rule_sets s
+JOIN unnest($1, $2) AS k(org_id, service_id) ON k.org_id = s.org_id AND k.service_id = s.service_id";
+
+/// The versions of these services' rule sets, as committed now. Unknown services are left out.
+pub async fn set_versions(
+    conn: &mut AsyncPgConnection,
+    keys: &[(OrgId, ServiceId)],
+) -> Result<Vec<SetVersion>> {
+    let (orgs, services): (Vec<OrgId>, Vec<ServiceId>) = keys.iter().copied().unzip();
+    let versions = sql(SET_VERSIONS)
+        .bind::<Array<SqlUuid>, _>(orgs)
+        .bind::<Array<SqlUuid>, _>(services)
+        .load(conn)
+        .await?;
+    Ok(versions)
+}
+
+const SET_SERVICES: &str = "
+SELECT s.* FROM services s
+JOIN unnest($1, $2) AS k(org_id, id) ON k.org_id = s.org_id AND k.id = s.id";
+
+const SET_RULES: &str = "
+SELECT r.* FROM rules r
+JOIN unnest($1, $2) AS k(org_id, service_id) ON k.org_id = r.org_id AND k.service_id = r.service_id
+WHERE r.archived_at IS NULL AND NOT r.disabled
+ORDER BY r.created_at, r.id";
+
+/// These services with the rules that are in force.
+pub async fn sets(
+    conn: &mut AsyncPgConnection,
+    keys: &[(OrgId, ServiceId)],
+) -> Result<(Vec<Service>, Vec<Rule>)> {
+    let (orgs, ids): (Vec<OrgId>, Vec<ServiceId>) = keys.iter().copied().unzip();
+    let services =
+        sql(SET_SERVICES).bind::<Array<SqlUuid>, _>(&orgs).bind::<Array<SqlUuid>, _>(&ids).load(conn).await?;
+    let rules =
+        sql(SET_RULES).bind::<Array<SqlUuid>, _>(&orgs).bind::<Array<SqlUuid>, _>(&ids).load(conn).await?;
+    Ok((services, rules))
+}

@@ -1,0 +1,13 @@
+//! incident-service on a real Postgres, through its doors and its topics.
+
+mod alerts;
+mod incidents;
+mod lists;
+mod peers;
+mod response;
+mod rules;
+mod schema;
+mod services;
+mod slices;
+mod story;
+mod world;

@@ -1,0 +1,97 @@
+//! What a process stands on before it plays any role: clock, secret, database.
+
+use anyhow::Context as _;
+use platform::db::DbConfig;
+use platform::postgres::{Cluster, Embedded};
+use platform::secret::DeploymentSecret;
+use platform::source::Source;
+
+use crate::config::Config;
+use crate::roles::migrations;
+
+/// The database in the private Postgres.
+const DATABASE: &str = "pulseops";
+
+/// Clock, secret and a migrated database.
+pub struct Ground {
+    /// Time, ids and randomness.
+    pub source: Source,
+    /// The deployment's secret.
+    pub secret: DeploymentSecret,
+    /// How pools reach the database.
+    pub database: DbConfig,
+    /// The private Postgres, when it is ours.
+    embedded: Option<Embedded>,
+}
+
+/// Whether the deployment's secret may be made when there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingSecret {
+    /// This process may be the first one.
+    Make,
+    /// Another process has it, and this one must have the same.
+    Refuse,
+}
+
+impl Ground {
+    /// On a database that somebody else runs and has migrated.
+    pub fn on(source: Source, secret: DeploymentSecret, database: DbConfig) -> Self {
+        Self { source, secret, database, embedded: None }
+    }
+
+    /// As the configuration says: starts the private Postgres unless there is a URL, and migrates.
+    ///
+    /// # Errors
+    /// No secret, no Postgres, another process on the same data directory, a failed migration.
+    pub async fn lay(config: &Config, missing: MissingSecret) -> anyhow::Result<Self> {
+        let source = Source::system();
+        let (database, embedded) = database(config).await?;
+        let secret = secret(config, &source, missing);
+        let ground = Self { source, secret: secret?, database, embedded };
+        if config.migrate.on_start {
+            let migrated = platform::migrate::run(&ground.database.url, &migrations()).await;
+            migrated.context("the database could not be migrated")?;
+        }
+        Ok(ground)
+    }
+
+    /// Stops what was started.
+    pub async fn leave(self) {
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await;
+        }
+    }
+}
+
+/// The configured database, or the private one, started.
+///
+/// # Errors
+/// Those of [`Embedded::start`].
+pub async fn database(config: &Config) -> anyhow::Result<(DbConfig, Option<Embedded>)> {
+    let mut database = config.database.clone();
+    if !database.url.is_empty() {
+        return Ok((database, None));
+    }
+    let embedded = Embedded::start(config.postgres.options(&config.data_dir)).await?;
+    database.url = embedded.url().to_owned();
+    Ok((database, Some(embedded)))
+}
+
+/// Connection text of the private Postgres, while a process runs it.
+pub fn running(config: &Config) -> Option<String> {
+    // Preparing makes folders; without them nothing runs there.
+    if !config.data_dir.join("postgres").exists() {
+        return None;
+    }
+    let cluster = Cluster::prepare(&config.postgres.options(&config.data_dir)).ok()?;
+    cluster.is_ready().then(|| cluster.url(DATABASE))
+}
+
+fn secret(config: &Config, source: &Source, missing: MissingSecret) -> anyhow::Result<DeploymentSecret> {
+    let given = config.secret.expose();
+    if !given.is_empty() {
+        return Ok(DeploymentSecret::from_hex(given)?);
+    }
+    let make = missing == MissingSecret::Make;
+    Ok(DeploymentSecret::load_or_create(&config.secret_file(), source, make)?)
+}

@@ -1,0 +1,16 @@
+//! The platform as a whole: what it says about itself, who may do what, and the story.
+
+#[path = "../support/mod.rs"]
+mod support;
+mod world;
+
+mod access;
+mod contract;
+mod dependencies;
+mod grpc;
+mod isolation;
+mod promises;
+mod readme;
+mod reflection;
+mod story;
+mod system_calls;

@@ -1,0 +1,303 @@
+use proptest::prelude::*;
+
+use uuid::Uuid;
+
+use super::*;
+use crate::program::Target;
+
+fn at(ms: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(1_800_000_000_000 + ms).expect("a valid time")
+}
+
+fn http(max_attempts: u32, on_success: Then, on_failure: Then) -> Op {
+    Op::Http(Http {
+        url: "https://x".to_owned(),
+        method: "POST".to_owned(),
+        headers: [].into(),
+        body: None,
+        timeout_ms: 1000,
+        max_attempts,
+        initial_ms: 1000,
+        max_ms: 60_000,
+        jitter: 0.0,
+        success_status: vec![],
+        on_success,
+        on_failure,
+    })
+}
+
+fn notify() -> Op {
+    Op::Notify { targets: vec![], message: String::new() }
+}
+
+fn workflow(ops: Vec<Op>) -> Program {
+    Program { kind: Kind::Workflow, rounds: 1, ops }
+}
+
+fn policy(levels: u32, rounds: u32) -> Program {
+    let target = Target { kind: 1, id: "u".to_owned() };
+    let ops = (1..=levels).flat_map(|level| {
+        let page = Op::Page { level, targets: vec![target.clone()], told: vec!["Ann".to_owned()] };
+        [page, Op::Await { level, duration_ms: 1000 }]
+    });
+    Program { kind: Kind::Policy, rounds, ops: ops.collect() }
+}
+
+fn ok() -> Outcome {
+    Outcome::Done("fine".to_owned())
+}
+
+fn bad() -> Outcome {
+    Outcome::Failed("503".to_owned())
+}
+
+fn settle(state: &mut State, program: &Program, outcome: Outcome, ms: i64) -> Effects {
+    state.settle(program, outcome, 0, at(ms), 0.5)
+}
+
+#[test]
+fn an_http_step_is_retried_with_backoff_and_then_follows_on_failure() {
+    for (then, status) in [
+        (Then::Continue, None),
+        (Then::Fail, Some(EndStatus::Failed)),
+        (Then::Stop, Some(EndStatus::Succeeded)),
+    ] {
+        let program = workflow(vec![http(3, Then::Continue, then), notify()]);
+        let mut state = State::start(&program, at(0));
+        let mut results = Vec::new();
+        for (try_number, wait) in [(1, 1000), (2, 2000), (3, 0)] {
+            assert!(state.begin(try_number));
+            let record = settle(&mut state, &program, bad(), 0).record.expect("written down");
+            results.push((record.result.as_str(), record.attempt, record.path));
+            if wait > 0 {
+                assert_eq!(state.next(&program, 0, at(0)), Next::Rest(at(wait)));
+            }
+        }
+        let path = || "1".to_owned();
+        assert_eq!(results, [("retrying", 1, path()), ("retrying", 2, path()), ("failed", 3, path())]);
+        assert_eq!(state.end.as_ref().map(|end| end.status), status, "{then:?}");
+        if status.is_none() {
+            assert_eq!(state.next(&program, 0, at(0)), Next::Perform(&program.ops[1]));
+        }
+    }
+}
+
+#[test]
+fn success_goes_on_or_stops() {
+    let program = workflow(vec![http(1, Then::Stop, Then::Fail), notify()]);
+    let mut state = State::start(&program, at(0));
+    let effects = settle(&mut state, &program, ok(), 0);
+    assert!(effects.releases, "the end of a run ends its hold");
+    assert_eq!(state.end, Some(End { status: EndStatus::Succeeded, detail: "fine".to_owned() }));
+    assert_eq!(state.next(&program, 0, at(0)), Next::Ended);
+}
+
+#[test]
+fn a_lost_try_counts_but_does_not_use_up_the_budget() {
+    let program = workflow(vec![http(2, Then::Continue, Then::Fail)]);
+    let mut state = State::start(&program, at(0));
+    assert!(state.begin(1) && state.begin(1), "the same lease counts once");
+    assert_eq!((state.attempt, state.lost), (1, 0));
+    assert!(state.begin(2), "the process was killed");
+    assert_eq!((state.attempt, state.lost), (2, 1));
+    let retrying = settle(&mut state, &program, bad(), 0).record.expect("written down");
+    assert_eq!((retrying.result, retrying.attempt), (Result::Retrying, 2));
+    assert!(state.begin(3));
+    let failed = settle(&mut state, &program, bad(), 0).record.expect("written down");
+    assert_eq!((failed.result, failed.attempt), (Result::Failed, 3));
+}
+
+#[test]
+fn losing_the_process_again_and_again_is_given_up() {
+    let program = workflow(vec![http(2, Then::Continue, Then::Fail)]);
+    let mut state = State::start(&program, at(0));
+    let dared = (1..100).take_while(|epoch| state.begin(*epoch)).count();
+    assert_eq!(dared, 5);
+}
+
+#[test]
+fn a_policy_tells_its_levels_in_turn_and_says_when_nobody_came() {
+    let program = policy(2, 2);
+    let mut state = State::start(&program, at(0));
+    let mut told = Vec::new();
+    let mut ms = 0;
+    loop {
+        match state.next(&program, 0, at(ms)) {
+            Next::Perform(op) => {
+                let op = op.clone();
+                let record = settle(&mut state, &program, ok(), ms).record;
+                if matches!(op, Op::Page { .. }) {
+                    let record = record.expect("written down");
+                    told.push((record.path, record.level, record.round));
+                } else if let Some(record) = record {
+                    assert_eq!(
+                        (record.entry, &*record.detail),
+                        (Some(Entry::Note), "nobody acknowledged after 2 rounds")
+                    );
+                }
+            }
+            Next::Rest(due) => ms = (due - at(0)).num_milliseconds(),
+            Next::Ended => break,
+        }
+    }
+    let expected = [("1.1", 1, 1), ("1.2", 2, 1), ("2.1", 1, 2), ("2.2", 2, 2)];
+    assert_eq!(told, expected.map(|(path, level, round)| (path.to_owned(), level, round)));
+    assert_eq!(ms, 4000);
+    assert_eq!(state.end.map(|end| end.status), Some(EndStatus::Succeeded));
+}
+
+#[test]
+fn a_nudge_ends_the_wait_for_one_level() {
+    let program = policy(3, 1);
+    let mut state = State::start(&program, at(0));
+    settle(&mut state, &program, ok(), 0);
+    assert_eq!(state.next(&program, 0, at(1)), Next::Rest(at(1000)));
+    assert_eq!(state.next(&program, 1, at(1)), Next::Perform(&program.ops[1]));
+    state.settle(&program, ok(), 1, at(1), 0.5);
+    assert_eq!(state.next(&program, 1, at(1)), Next::Perform(&program.ops[2]));
+    settle(&mut state, &program, ok(), 1);
+    assert_eq!(state.next(&program, 1, at(1)), Next::Rest(at(1001)), "one nudge, one level");
+}
+
+#[test]
+fn a_notify_or_escalate_step_ends_the_hold() {
+    let policy_id = Uuid::from_u128(7);
+    let program = workflow(vec![
+        http(1, Then::Continue, Then::Continue),
+        notify(),
+        Op::Escalate { policy_id: Some(policy_id) },
+        Op::Wait { duration_ms: 5 },
+    ]);
+    let mut state = State::start(&program, at(0));
+    let effects: Vec<_> = (0..4)
+        .map(|_| {
+            let effects = settle(&mut state, &program, ok(), 0);
+            (effects.releases, effects.escalates)
+        })
+        .collect();
+    let expected = [(false, None), (true, None), (true, Some(Some(policy_id))), (true, None)];
+    assert_eq!(effects, expected);
+}
+
+#[test]
+fn peers_that_are_away_are_asked_for_ever_and_written_down_once() {
+    let program = policy(1, 1);
+    let mut state = State::start(&program, at(0));
+    let mut written = 0;
+    for epoch in 1..50 {
+        state.begin(epoch);
+        written += usize::from(settle(&mut state, &program, bad(), 0).record.is_some());
+        let due = state.due.expect("still due");
+        assert!(due > at(0) && due <= at(15_000));
+    }
+    assert_eq!((written, state.op), (1, 0));
+}
+
+#[test]
+fn a_level_that_cannot_be_told_is_passed_over() {
+    let program = policy(2, 1);
+    let mut state = State::start(&program, at(0));
+    let record = settle(&mut state, &program, Outcome::Refused("422".to_owned()), 0).record;
+    assert_eq!(record.map(|record| record.result), Some(Result::Failed));
+    assert!(matches!(state.next(&program, 0, at(1000)), Next::Perform(Op::Await { level: 1, .. })));
+}
+
+#[test]
+fn a_taken_incident_ends_the_run() {
+    let program = policy(2, 3);
+    let mut state = State::start(&program, at(0));
+    let record = settle(&mut state, &program, Outcome::Taken("acknowledged".to_owned()), 0).record;
+    assert_eq!(record.map(|record| record.result), Some(Result::Cancelled));
+    assert_eq!(state.end.as_ref().map(|end| end.status), Some(EndStatus::Cancelled));
+    assert_eq!(state.cancel(&program, "again"), None);
+}
+
+#[test]
+fn a_state_reads_back() {
+    let mut state = State::start(&policy(2, 3), at(0));
+    state.begin(4);
+    let json = serde_json::to_value(&state).expect("written");
+    assert_eq!(serde_json::from_value::<State>(json).expect("read"), state);
+}
+
+fn any_op() -> impl Strategy<Value = Op> {
+    let then = || prop_oneof![Just(Then::Continue), Just(Then::Stop), Just(Then::Fail)];
+    prop_oneof![
+        (1_u32..5, then(), then()).prop_map(|(n, success, failure)| http(n, success, failure)),
+        Just(notify()),
+        (1_u64..100_000).prop_map(|duration_ms| Op::Wait { duration_ms }),
+        Just(Op::Escalate { policy_id: None }),
+        Just(Op::AddNote { text: "x".to_owned() }),
+        Just(Op::Resolve { note: String::new() }),
+    ]
+}
+
+fn any_program() -> impl Strategy<Value = Program> {
+    prop_oneof![
+        prop::collection::vec(any_op(), 1..12).prop_map(workflow),
+        (1_u32..6, 1_u32..5).prop_map(|(levels, rounds)| policy(levels, rounds)),
+    ]
+}
+
+proptest! {
+    /// Whatever happens, a run is due at a time or has ended; once peers answer, it ends.
+    #[test]
+    fn a_run_is_never_stuck(
+        program in any_program(),
+        luck in prop::collection::vec((0_u8..6, 0.0..1.0_f64, 0_i32..3), 0..200),
+    ) {
+        let mut state = State::start(&program, at(0));
+        let (mut now, mut nudges, mut performed) = (at(0), 0, 0);
+        let mut luck = luck.into_iter();
+        for epoch in 1..2000 {
+            prop_assert_eq!(state.due.is_some(), state.end.is_none());
+            match state.next(&program, nudges, now) {
+                Next::Ended => break,
+                Next::Rest(due) => {
+                    prop_assert!(due > now);
+                    now = due;
+                }
+                Next::Perform(_) => {
+                    let (kind, random, nudge) = luck.next().unwrap_or((0, 0.5, 0));
+                    nudges += nudge;
+                    let dared = state.begin(epoch);
+                    let outcome = match kind {
+                        _ if !dared => Outcome::Refused("lost".to_owned()),
+                        0 | 1 => ok(),
+                        2 => bad(),
+                        3 => Outcome::Refused("no".to_owned()),
+                        4 => Outcome::NobodyReachable("nobody".to_owned()),
+                        // The process died: no outcome at all.
+                        _ => continue,
+                    };
+                    performed += 1;
+                    let effects = state.settle(&program, outcome, nudges, now, random);
+                    prop_assert!(state.end.is_none() || effects.releases);
+                }
+            }
+        }
+        prop_assert!(state.end.is_some(), "performed {} operations", performed);
+    }
+
+    /// When nobody comes, each level is told once in each round.
+    #[test]
+    fn every_level_is_told_in_every_round(levels in 1_u32..8, rounds in 1_u32..6) {
+        let program = policy(levels, rounds);
+        let mut state = State::start(&program, at(0));
+        let (mut now, mut told) = (at(0), std::collections::BTreeSet::new());
+        loop {
+            match state.next(&program, 0, now) {
+                Next::Ended => break,
+                Next::Rest(due) => now = due,
+                Next::Perform(op) => {
+                    if matches!(op, Op::Page { .. }) {
+                        prop_assert!(told.insert(state.path(&program)), "told twice");
+                    }
+                    state.settle(&program, ok(), 0, now, 0.5);
+                }
+            }
+        }
+        prop_assert_eq!(told.len(), (levels * rounds) as usize);
+        prop_assert_eq!(now - at(0), TimeDelta::seconds(i64::from(levels * rounds)));
+    }
+}

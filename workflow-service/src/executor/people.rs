@@ -1,0 +1,173 @@
+use chrono::{DateTime, Utc};
+use platform::ctx::Ctx;
+use platform::error::Result;
+use proto::incident::v1::{
+    EscalateIncidentRequest, EscalationData, IncidentState, IncidentStatus, ResolveByAutomationRequest,
+};
+use proto::notification::v1::SendRequest;
+
+use super::live::Live;
+use super::{Executor, key};
+use crate::convert;
+use crate::engine::{self, Entry, Outcome, Record};
+use crate::program::{OWNER_TEAM, Target};
+
+/// How many names a detail holds before it only counts.
+const NAMES: usize = 8;
+
+impl Executor {
+    /// Tells a level of a policy. From the second on the incident is escalated first, which also
+    /// says whether anybody still needs to come; without an answer people are told all the same.
+    pub(super) async fn page(
+        &self,
+        cx: &Ctx,
+        live: &mut Live,
+        level: u32,
+        targets: &[Target],
+        told: &[String],
+    ) -> Outcome {
+        if let Some(why) = live.taken() {
+            return Outcome::Taken(why);
+        }
+        let mut decided_at = live.row.decided_at;
+        if level > 1 || live.state.round > 1 {
+            match self.escalate(cx, live, level, told).await {
+                Ok(state) if state.status() != IncidentStatus::Triggered => {
+                    let status = convert::incident_status(state.status()).unwrap_or("gone");
+                    return Outcome::Taken(format!("the incident is {status}"));
+                }
+                // Of a repeated call the answer may be the stored one, and as old.
+                Ok(_) if live.state.attempt > 1 => {}
+                Ok(_) => decided_at = self.source.now(),
+                Err(error) => {
+                    tracing::warn!(run.id = %live.row.id, error = %error.chain(), "people are told without the incident being escalated yet");
+                    self.owe_escalation(live, level);
+                }
+            }
+        }
+        self.send(cx, live, targets, String::new(), decided_at, &format!("level {level}: ")).await
+    }
+
+    /// Tells people from a workflow.
+    pub(super) async fn notify(&self, cx: &Ctx, live: &Live, targets: &[Target], message: &str) -> Outcome {
+        match self.fill(cx, live, message).await {
+            Ok(message) => self.send(cx, live, targets, message, live.row.decided_at, "").await,
+            Err(error) => self.peer_failed(&error),
+        }
+    }
+
+    async fn send(
+        &self,
+        cx: &Ctx,
+        live: &Live,
+        targets: &[Target],
+        message: String,
+        decided_at: DateTime<Utc>,
+        prefix: &str,
+    ) -> Outcome {
+        let request = SendRequest {
+            key: key(live.row.id, &live.path(), "send"),
+            targets: targets.iter().map(Into::into).collect(),
+            incident: Some(live.incident.clone()),
+            message,
+            decided_at: Some(proto::time::to_timestamp(decided_at)),
+            run_id: live.row.id.to_string(),
+            sequence: sequence(live),
+            actor: Some(convert::run_actor(&live.row)),
+        };
+        match self.peers.send(cx, request).await {
+            Ok(answer) if answer.nobody_reachable => Outcome::NobodyReachable(format!(
+                "{prefix}nobody could be reached; told instead: {}",
+                names(&answer.recipients)
+            )),
+            Ok(answer) => Outcome::Done(format!("{prefix}told {}", names(&answer.recipients))),
+            Err(error) => self.peer_failed(&error),
+        }
+    }
+
+    /// Says that a level is being told: timeline entry and event, once per level and round.
+    pub(super) async fn escalate(
+        &self,
+        cx: &Ctx,
+        live: &Live,
+        level: u32,
+        told: &[String],
+    ) -> Result<IncidentState> {
+        let path = format!("{}.{level}", live.state.round);
+        self.escalate_at(cx, live, &path, (level, live.state.round), told).await
+    }
+
+    pub(super) async fn escalate_at(
+        &self,
+        cx: &Ctx,
+        live: &Live,
+        path: &str,
+        (level, round): (u32, u32),
+        told: &[String],
+    ) -> Result<IncidentState> {
+        let team = live.incident.team.as_ref().map(|team| format!("team {}", team.name));
+        let told = told.iter().map(|name| match &team {
+            Some(team) if name == OWNER_TEAM => team.clone(),
+            _ => name.clone(),
+        });
+        let escalation = EscalationData {
+            policy: live.row.name.clone(),
+            level: i32::try_from(level).unwrap_or(i32::MAX),
+            round: i32::try_from(round).unwrap_or(i32::MAX),
+            told: told.collect(),
+        };
+        let request = EscalateIncidentRequest {
+            incident_id: live.row.incident_id.to_string(),
+            actor: Some(convert::run_actor(&live.row)),
+            escalation: Some(escalation),
+        };
+        self.peers.escalate(cx, &key(live.row.id, path, "escalate"), request).await
+    }
+
+    fn owe_escalation(&self, live: &mut Live, level: u32) {
+        let record = Record {
+            path: live.path(),
+            kind: "escalate",
+            result: engine::Result::Succeeded,
+            detail: format!("level {level}"),
+            attempt: 1,
+            level,
+            round: live.state.round,
+            entry: Some(Entry::Escalated),
+        };
+        let at = self.source.now();
+        live.keep_record(record, at);
+    }
+
+    /// Resolves the incident.
+    pub(super) async fn resolve(&self, cx: &Ctx, live: &Live, note: &str) -> Outcome {
+        let note = match self.fill(cx, live, note).await {
+            Ok(note) => note,
+            Err(error) => return self.peer_failed(&error),
+        };
+        let request = ResolveByAutomationRequest {
+            incident_id: live.row.incident_id.to_string(),
+            actor: Some(convert::run_actor(&live.row)),
+            note,
+        };
+        match self.peers.resolve(cx, &key(live.row.id, &live.path(), "resolve"), request).await {
+            Ok(_) => Outcome::Done("resolved".to_owned()),
+            Err(error) => self.peer_failed(&error),
+        }
+    }
+}
+
+/// Later steps of one incident have higher numbers, those of later events higher ones still.
+fn sequence(live: &Live) -> i64 {
+    let ops = live.program.ops.len();
+    let position = (live.state.round.saturating_sub(1) as usize) * ops + live.state.op;
+    live.row.trigger_version.saturating_mul(10_000) + i64::try_from(position).unwrap_or(9_999).min(9_999)
+}
+
+fn names(recipients: &[String]) -> String {
+    match recipients.split_at_checked(NAMES) {
+        None if recipients.is_empty() => "nobody".to_owned(),
+        Some((first, rest)) if !rest.is_empty() => format!("{} and {} more", first.join(", "), rest.len()),
+        _ => recipients.join(", "),
+    }
+}

@@ -1,0 +1,177 @@
+//! Escalation policies: what people configure.
+
+use diesel_async::AsyncPgConnection;
+use platform::ctx::Ctx;
+use platform::error::{Error, Result};
+use platform::page;
+use prost::Message;
+use proto::api::v1::{Target, TargetKind};
+use proto::workflow::v1 as pb;
+use uuid::Uuid;
+
+use crate::convert;
+use crate::program::{OWNER_TEAM, OWNERS, Program};
+use crate::references::Names;
+use crate::store::{Key, policies as rows};
+use crate::workflows::{expect_version, merge, page_of};
+
+/// The name of the built-in policy.
+pub const BUILT_IN: &str = "built-in policy";
+
+/// Creates a policy; `names` are those of its targets, which have been checked.
+///
+/// # Errors
+/// Conflict `already_exists` when the slug is taken.
+pub async fn create(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    input: &pb::EscalationPolicy,
+    names: &Names,
+) -> Result<pb::EscalationPolicy> {
+    let by = cx.principal.subject().to_string();
+    let created = row(cx, cx.id(), input, names.clone(), 1, by)?;
+    rows::insert(conn, &created).await?;
+    convert::policy(created)
+}
+
+/// One policy, archived or not.
+///
+/// # Errors
+/// NotFound.
+pub async fn get(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<pb::EscalationPolicy> {
+    convert::policy(rows::get(conn, cx.org.uuid(), convert::id("id", id)?).await?)
+}
+
+/// A page of policies.
+///
+/// # Errors
+/// Invalid, for a token of another list.
+pub async fn list(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    request: &pb::ListEscalationPoliciesRequest,
+) -> Result<pb::ListEscalationPoliciesResponse> {
+    let size = page::size(request.page_size);
+    let (page, list) = page_of(&request.sort, request.archived, &request.page_token, size)?;
+    let found = rows::list(conn, cx.org.uuid(), &page).await?;
+    let by_name = page.sort.field == "name";
+    let (found, next_page_token) = page::finish(found, size, list, |row| {
+        if by_name { Key::Name(row.name.clone(), row.id) } else { Key::CreatedAt(row.created_at, row.id) }
+    })?;
+    let items = found.into_iter().map(convert::policy).collect::<Result<_>>()?;
+    Ok(pb::ListEscalationPoliciesResponse { items, next_page_token })
+}
+
+/// What `current` becomes by an update.
+///
+/// # Errors
+/// Invalid, when the whole does not obey its rules.
+pub fn merged(
+    current: &pb::EscalationPolicy,
+    request: &pb::UpdateEscalationPolicyRequest,
+) -> Result<pb::EscalationPolicy> {
+    let (patch, mask) = (request.escalation_policy.as_ref(), request.update_mask.as_ref());
+    merge("escalation_policy", current, patch, mask)
+}
+
+/// Changes a policy; `names` are those of its new targets, which have been checked.
+///
+/// # Errors
+/// NotFound; Precondition `version_mismatch`; Invalid.
+pub async fn update(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    request: &pb::UpdateEscalationPolicyRequest,
+    names: &Names,
+) -> Result<pb::EscalationPolicy> {
+    let id = convert::id("id", &request.id)?;
+    let before = rows::get_for_update(conn, cx.org.uuid(), id).await?;
+    expect_version(cx, before.version)?;
+    let merged = merged(&convert::policy(before.clone())?, request)?;
+    let mut known: Names = names_of(&before)?;
+    known.extend(names.clone());
+    let by = cx.principal.subject().to_string();
+    let after = rows::Policy {
+        created_at: before.created_at,
+        created_by: before.created_by,
+        archived_at: before.archived_at,
+        ..row(cx, id, &merged, known, before.version + 1, by)?
+    };
+    rows::update(conn, &after).await?;
+    convert::policy(after)
+}
+
+/// Archives a policy; once is enough.
+///
+/// # Errors
+/// NotFound; Precondition `version_mismatch`.
+pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<()> {
+    let before = rows::get_for_update(conn, cx.org.uuid(), convert::id("id", id)?).await?;
+    expect_version(cx, before.version)?;
+    if before.archived_at.is_some() {
+        return Ok(());
+    }
+    let after = rows::Policy {
+        archived_at: Some(cx.now),
+        updated_at: cx.now,
+        updated_by: cx.principal.subject().to_string(),
+        version: before.version + 1,
+        ..before
+    };
+    rows::update(conn, &after).await
+}
+
+/// What a policy compiles to.
+///
+/// # Errors
+/// Internal, when the row cannot be read.
+pub fn program(row: &rows::Policy) -> Result<Program> {
+    let stored = pb::EscalationPolicy::decode(row.levels.as_slice()).map_err(Error::internal)?;
+    let names = names_of(row)?;
+    let repeat = u32::try_from(row.repeat).unwrap_or(0);
+    Ok(Program::of_policy(&stored.levels, repeat, |target| told(target, &names)))
+}
+
+/// How a target is called on a timeline.
+fn told(target: &Target, names: &Names) -> String {
+    let name = names.get(&target.id).map_or(target.id.as_str(), String::as_str);
+    match target.kind() {
+        TargetKind::Team => format!("team {name}"),
+        TargetKind::Channel => format!("channel {name}"),
+        TargetKind::Owners => OWNERS.to_owned(),
+        TargetKind::ServiceTeam => OWNER_TEAM.to_owned(),
+        TargetKind::User | TargetKind::Schedule | TargetKind::Unspecified => name.to_owned(),
+    }
+}
+
+fn names_of(row: &rows::Policy) -> Result<Names> {
+    serde_json::from_value(row.target_names.clone()).map_err(Error::internal)
+}
+
+fn row(
+    cx: &Ctx,
+    id: Uuid,
+    input: &pb::EscalationPolicy,
+    mut names: Names,
+    version: i64,
+    by: String,
+) -> Result<rows::Policy> {
+    let is_target = |id: &String| input.levels.iter().flat_map(|it| &it.targets).any(|it| it.id == *id);
+    names.retain(|id, _| is_target(id));
+    Ok(rows::Policy {
+        org_id: cx.org.uuid(),
+        id,
+        slug: input.slug.clone(),
+        name: input.name.clone(),
+        levels: convert::levels_bytes(&input.levels),
+        target_names: serde_json::to_value(names).map_err(Error::internal)?,
+        repeat: input.repeat,
+        labels: convert::labels_json(&input.labels),
+        created_at: cx.now,
+        created_by: by.clone(),
+        updated_at: cx.now,
+        updated_by: by,
+        version,
+        archived_at: None,
+    })
+}

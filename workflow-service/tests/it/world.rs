@@ -1,0 +1,253 @@
+//! One organization in a process of its own: every service that takes part, over a test database.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use platform::access::{AccessTable, OptionNames};
+use platform::ctx::{Ctx, OrgId};
+use platform::deps::Deps;
+use platform::migrate::Migrations;
+use platform::rpc::{self, Transport};
+use platform::testing::{TestDb, eventually};
+use proto::api::v1::{Severity, Target, TargetKind};
+use proto::incident::v1 as inc;
+use proto::incident::v1::incident_service_client::IncidentServiceClient;
+use proto::incident::v1::service_service_client::ServiceServiceClient;
+use proto::notification::v1 as note;
+use proto::notification::v1::channel_service_client::ChannelServiceClient;
+use proto::workflow::v1 as pb;
+use proto::workflow::v1::escalation_policy_service_client::EscalationPolicyServiceClient;
+use proto::workflow::v1::workflow_service_client::WorkflowServiceClient;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use workflow_service::{BuiltinPolicy, Config};
+
+pub const OURS: Migrations = Migrations { owner: workflow_service::NAME, dir: &workflow_service::MIGRATIONS };
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// Failpoints belong to the process: a test that sets one runs alone.
+static FAILPOINTS: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
+
+enum Company {
+    Shared(#[expect(dead_code, reason = "held")] OwnedRwLockReadGuard<()>),
+    Alone(#[expect(dead_code, reason = "held")] OwnedRwLockWriteGuard<()>),
+}
+
+pub struct World {
+    pub db: TestDb,
+    pub deps: Deps,
+    owner: Ctx,
+    _company: Company,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        Self::build(Company::Shared(FAILPOINTS.clone().read_owned().await)).await
+    }
+
+    /// For tests with failpoints.
+    pub async fn alone() -> Self {
+        Self::build(Company::Alone(FAILPOINTS.clone().write_owned().await)).await
+    }
+
+    async fn build(company: Company) -> Self {
+        let services = [
+            Migrations { owner: auth_service::NAME, dir: &auth_service::MIGRATIONS },
+            Migrations { owner: incident_service::NAME, dir: &incident_service::MIGRATIONS },
+            Migrations { owner: notification_service::NAME, dir: &notification_service::MIGRATIONS },
+            OURS,
+        ];
+        let db = TestDb::with(&services).await;
+        let access = AccessTable::from_pool(proto::descriptor_pool(), OptionNames::default());
+        let access = access.expect("the contract");
+        let permissions: Vec<String> = access.role("owner").iter().map(str::to_owned).collect();
+        let permissions: Vec<&str> = permissions.iter().map(String::as_str).collect();
+        let deps = db.deps(access);
+        let owner = db.cx_in(OrgId(db.source().id()), &permissions);
+        let world = Self { db, deps, owner, _company: company };
+        world.start().await;
+        world
+    }
+
+    async fn start(&self) {
+        let builtin_policy = BuiltinPolicy { first_timeout_ms: 1_000, second_timeout_ms: 1_000, repeat: 0 };
+        let ours = Config { builtin_policy, peer_timeout_ms: 1_000, ..Config::default() };
+        let deps = &self.deps;
+        let services = [
+            auth_service::build(deps, &auth_service::Config::default()).await.expect("auth"),
+            incident_service::build(deps, &incident_service::Config::default()).await.expect("incident"),
+            notification_service::build(deps, &notification_service::Config::default())
+                .await
+                .expect("notification"),
+            workflow_service::build(deps, &ours).await.expect("workflow"),
+        ];
+        services.iter().for_each(|service| deps.directory.add(service));
+    }
+
+    /// A user with every permission; the same one each time.
+    pub fn owner(&self) -> Ctx {
+        Ctx { now: self.db.source().now(), ..self.owner.clone() }
+    }
+
+    pub fn workflows(&self) -> WorkflowServiceClient<Transport> {
+        WorkflowServiceClient::new(self.deps.directory.transport("pulseops.workflow.v1"))
+    }
+
+    pub fn policies(&self) -> EscalationPolicyServiceClient<Transport> {
+        EscalationPolicyServiceClient::new(self.deps.directory.transport("pulseops.workflow.v1"))
+    }
+
+    pub fn incidents(&self) -> IncidentServiceClient<Transport> {
+        IncidentServiceClient::new(self.deps.directory.transport("pulseops.incident.v1"))
+    }
+
+    /// A webhook channel; the target that tells it.
+    pub async fn channel(&self, slug: &str, url: String) -> Target {
+        let channel = note::Channel {
+            slug: slug.to_owned(),
+            name: slug.to_uppercase(),
+            kind: note::ChannelKind::Webhook.into(),
+            address: url,
+            ..note::Channel::default()
+        };
+        let message = note::CreateChannelRequest { channel: Some(channel) };
+        let transport = self.deps.directory.transport("pulseops.notification.v1");
+        let mut client = ChannelServiceClient::new(transport);
+        let created = client.create_channel(rpc::request(&self.owner(), message)).await;
+        let id = created.expect("created").into_inner().id;
+        Target { kind: TargetKind::Channel.into(), id }
+    }
+
+    /// A policy of these levels, each waiting a second.
+    pub async fn policy(&self, slug: &str, levels: Vec<Vec<Target>>, repeat: i32) -> pb::EscalationPolicy {
+        let levels = levels.into_iter().map(|targets| pb::Level { targets, timeout_ms: 1_000 });
+        let policy = pb::EscalationPolicy {
+            slug: slug.to_owned(),
+            name: format!("Policy {slug}"),
+            levels: levels.collect(),
+            repeat,
+            ..pb::EscalationPolicy::default()
+        };
+        let message = pb::CreateEscalationPolicyRequest { escalation_policy: Some(policy) };
+        let created = self.policies().create_escalation_policy(rpc::request(&self.owner(), message)).await;
+        created.expect("created").into_inner()
+    }
+
+    pub async fn workflow(&self, workflow: pb::Workflow) -> pb::Workflow {
+        let message = pb::CreateWorkflowRequest { workflow: Some(workflow) };
+        let created = self.workflows().create_workflow(rpc::request(&self.owner(), message)).await;
+        created.expect("created").into_inner()
+    }
+
+    pub async fn service(&self, slug: &str, policy: Option<&pb::EscalationPolicy>) -> inc::Service {
+        let service = inc::Service {
+            slug: slug.to_owned(),
+            name: format!("The {slug}"),
+            escalation_policy_id: policy.map(|policy| policy.id.clone()),
+            ..inc::Service::default()
+        };
+        let message = inc::CreateServiceRequest { service: Some(service) };
+        let transport = self.deps.directory.transport("pulseops.incident.v1");
+        let mut client = ServiceServiceClient::new(transport);
+        let created = client.create_service(rpc::request(&self.owner(), message)).await;
+        created.expect("created").into_inner()
+    }
+
+    pub async fn open(&self, service: &inc::Service) -> inc::Incident {
+        let incident = inc::Incident {
+            title: "charges \"fail\"".to_owned(),
+            severity: Severity::Critical.into(),
+            service_id: service.id.clone(),
+            ..inc::Incident::default()
+        };
+        let message = inc::CreateIncidentRequest { incident: Some(incident) };
+        let opened = self.incidents().create_incident(rpc::request(&self.owner(), message)).await;
+        opened.expect("opened").into_inner()
+    }
+
+    pub async fn acknowledge(&self, incident: &inc::Incident) {
+        let id = incident.id.clone();
+        let message = inc::AcknowledgeIncidentRequest { id, ..Default::default() };
+        let done = self.incidents().acknowledge_incident(rpc::request(&self.owner(), message)).await;
+        done.expect("acknowledged");
+    }
+
+    pub async fn incident(&self, incident: &inc::Incident) -> inc::Incident {
+        let message = inc::GetIncidentRequest { id: incident.id.clone() };
+        let got = self.incidents().get_incident(rpc::request(&self.owner(), message)).await;
+        got.expect("there").into_inner()
+    }
+
+    /// The runs of an incident, oldest first.
+    pub async fn runs(&self, incident: &inc::Incident) -> Vec<pb::Run> {
+        let incident_id = vec![incident.id.clone()];
+        let message = pb::ListRunsRequest { incident_id, ..pb::ListRunsRequest::default() };
+        let listed = self.workflows().list_runs(rpc::request(&self.owner(), message)).await;
+        let mut runs = listed.expect("listed").into_inner().items;
+        runs.reverse();
+        runs
+    }
+
+    pub async fn run_of(&self, incident: &inc::Incident, name: &str) -> Option<pb::Run> {
+        self.runs(incident).await.into_iter().find(|run| run.name == name)
+    }
+
+    /// The run of that name once it has this status.
+    pub async fn until(&self, incident: &inc::Incident, name: &str, status: pb::RunStatus) -> pb::Run {
+        eventually(SOON, async || self.run_of(incident, name).await.filter(|run| run.status() == status))
+            .await
+    }
+
+    /// Until nothing is owed for the incident's runs: the timeline is whole.
+    pub async fn until_settled(&self, incident: &inc::Incident) {
+        let admin = self.db.admin().await;
+        eventually(SOON, async || {
+            let sql = "SELECT count(*) FROM pulseops_workflow.runs WHERE incident_id::text = $1 AND due_at IS NOT NULL";
+            let row = admin.query_one(sql, &[&incident.id]).await.expect("counted");
+            (row.get::<_, i64>(0) == 0).then_some(())
+        })
+        .await;
+    }
+
+    pub async fn timeline(&self, incident: &inc::Incident) -> Vec<inc::TimelineEntry> {
+        let id = incident.id.clone();
+        let message = inc::ListTimelineRequest { id, page_size: 200, ..Default::default() };
+        let listed = self.incidents().list_timeline(rpc::request(&self.owner(), message)).await;
+        listed.expect("listed").into_inner().items
+    }
+
+    /// What the timeline says of steps: path, kind, outcome.
+    pub async fn told_steps(&self, incident: &inc::Incident) -> Vec<(String, String, String)> {
+        let steps = self.timeline(incident).await.into_iter().filter_map(|entry| match entry.data {
+            Some(inc::timeline_entry::Data::Step(step)) => Some((step.path, step.kind, step.outcome)),
+            _ => None,
+        });
+        steps.collect()
+    }
+
+    pub async fn kinds(&self, incident: &inc::Incident) -> Vec<inc::TimelineKind> {
+        self.timeline(incident).await.iter().map(inc::TimelineEntry::kind).collect()
+    }
+}
+
+/// A workflow on `created` with these steps.
+pub fn on_created(slug: &str, steps: Vec<pb::step::Kind>) -> pb::Workflow {
+    let steps = steps.into_iter().map(|kind| pb::Step { name: String::new(), kind: Some(kind) });
+    pb::Workflow {
+        slug: slug.to_owned(),
+        name: slug.to_owned(),
+        triggers: vec![pb::TriggerEvent::Created.into()],
+        steps: steps.collect(),
+        ..pb::Workflow::default()
+    }
+}
+
+/// An http step with quick retries.
+pub fn http(url: String, max_attempts: i32) -> pb::HttpStep {
+    let retry = pb::Retry { max_attempts, initial_ms: 20, max_ms: 40, jitter: None };
+    pb::HttpStep { url, retry: Some(retry), ..pb::HttpStep::default() }
+}
+
+/// Plain texts of step triples.
+pub fn triples(steps: &[(&str, &str, &str)]) -> Vec<(String, String, String)> {
+    steps.iter().map(|(a, b, c)| ((*a).to_owned(), (*b).to_owned(), (*c).to_owned())).collect()
+}
