@@ -4,13 +4,12 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use http::header::ACCEPT;
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use platform::access::AccessTable;
 use platform::ctx::Ctx;
 use platform::deps::Deps;
@@ -42,7 +41,7 @@ pub async fn enter(State(edge): State<Edge>, mut request: Request, next: Next) -
     let method = request.method().clone();
     let operation = edge.operation(&request);
     let name = operation.map_or("none", Operation::name);
-    let cx = edge.context(&request, began + edge.timeout).await;
+    let cx = edge.context(request.headers(), began + edge.timeout).await;
     let span = tracing::info_span!(
         "http",
         operation = name,
@@ -56,7 +55,7 @@ pub async fn enter(State(edge): State<Edge>, mut request: Request, next: Next) -
         match operation.map(|operation| edge.access.check(operation.rpc_path(), &cx)) {
             // Nothing of the body is read for somebody who may not send it.
             Some(Err(error)) => problems::of_error(&error, &cx.request_id.to_string()),
-            _ => run(next, request.map(Body::new), &cx).await,
+            _ => run(next, request, &cx).await,
         }
     };
     let mut response = answer.instrument(span.clone()).await;
@@ -88,8 +87,8 @@ impl Edge {
     }
 
     /// Who calls, until when: `deadline`, or earlier when the client says so.
-    async fn context(&self, request: &Request, deadline: Instant) -> Ctx {
-        let verified = rpc::http_parts(request.headers(), &self.verifier, &self.source);
+    async fn context(&self, headers: &HeaderMap, deadline: Instant) -> Ctx {
+        let verified = rpc::http_parts(headers, &self.verifier, &self.source);
         let mut cx = match tokio::time::timeout_at(deadline.into(), verified).await {
             Ok(cx) => cx,
             Err(_) => {

@@ -3,25 +3,26 @@
 //! One object, an array, or NDJSON comes in; each item is read and checked by itself; what is good
 //! goes through the bounded buffer of `ingest` into the log. The answer waits until it is durable.
 //!
-//! `body.rs` splits the body, `items.rs` reads items, `services.rs` finds the services they name,
-//! `sink.rs` writes batches.
+//! `body.rs` receives and splits the body, `items.rs` reads items, `services.rs` finds the services
+//! they name, `sink.rs` writes batches; `refusal.rs` is why nothing of a request was taken.
 
 mod body;
 mod items;
+mod refusal;
 mod services;
 mod sink;
 
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::middleware::map_request;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use http::StatusCode;
-use http_body_util::Limited;
+use http::request::Parts;
 use ingest::{Limits, NotWritten, Pipeline, Refused};
 use platform::access::AccessTable;
 use platform::bus::TopicSpec;
@@ -31,13 +32,13 @@ use platform::error::{Error, FieldError, Result};
 use platform::lifecycle::Stage;
 use proto::topics;
 use serde::Serialize;
-use tower_http::decompression::RequestDecompressionLayer;
+use tokio::sync::Semaphore;
 use transcode::Contract;
 
 use crate::config::{Config, IntakeConfig};
 use crate::problems;
-use body::Unreadable;
-use items::Rejected;
+use items::{Items, Rejected};
+use refusal::Refusal;
 use services::Services;
 use sink::{Log, Meter, Outgoing};
 
@@ -58,26 +59,38 @@ struct Door {
     services: Services,
     pipeline: Pipeline<Outgoing, Log>,
     limits: IntakeConfig,
+    /// Large bodies read at the same time: each is held in memory, expanded, and takes a core.
+    large: Arc<Semaphore>,
+}
+
+/// What was accepted and is not yet answered.
+#[derive(Clone)]
+pub struct Intake(Pipeline<Outgoing, Log>);
+
+impl Intake {
+    /// Events that wait for the log.
+    pub fn waiting(&self) -> usize {
+        self.0.waiting()
+    }
 }
 
 /// The route, its buffer and its writers.
 ///
 /// # Errors
 /// Those of the bus.
-pub async fn routes(deps: &Deps, config: &Config, contract: Arc<Contract>) -> Result<Router> {
+pub async fn routes(deps: &Deps, config: &Config, contract: Arc<Contract>) -> Result<(Router, Intake)> {
     deps.bus.ensure_topic(&EVENTS).await?;
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let door = Door {
         access: deps.door.access.clone(),
         contract,
         services: Services::new(&deps.directory),
         pipeline: start(deps, &config.intake),
         limits: config.intake.clone(),
+        large: Arc::new(Semaphore::new(cores)),
     };
-    let sent_limit = config.intake.body_limit_bytes;
-    let limited = move |request: Request| async move { request.map(|body| limit(body, sent_limit)) };
-    let unzip = RequestDecompressionLayer::new().pass_through_unaccepted(true);
-    let method = post(send_events).fallback(wrong_method);
-    Ok(Router::new().route("/v1/events", method).layer(unzip).layer(map_request(limited)).with_state(door))
+    let intake = Intake(door.pipeline.clone());
+    Ok((Router::new().route("/v1/events", post(send_events)).with_state(door), intake))
 }
 
 /// Starts the writers. They end after the listeners, when everything accepted is in the log.
@@ -114,14 +127,34 @@ async fn send_events(State(door): State<Door>, request: Request) -> Response {
     };
     let answer = async {
         door.access.check(SEND_EVENTS, cx)?;
-        let texts = body::read(&parts.headers, body, &door.limits).await?;
-        take(&door, cx, &texts).await
+        let items = read(&door, &parts, body).await?;
+        take(&door, cx, items).await
     };
     match answer.await {
         Ok(taken) => taken.into_response(&instance),
-        Err(Unreadable::Error(error)) => problems::of_error(&error, &instance),
-        Err(Unreadable::Fault(fault)) => problems::of_fault(&fault, &instance),
+        Err(refusal) => refusal.into_response(&instance),
     }
+}
+
+async fn read(door: &Door, parts: &Parts, body: Body) -> Result<Items, Refusal> {
+    let sent = body::receive(parts, body, door.limits.body_limit_bytes).await?;
+    let (contract, limits) = (door.contract.clone(), door.limits.clone());
+    let small = sent.is_small();
+    let work = move || {
+        let whole = sent.expand(limits.expanded_limit_bytes)?;
+        // More than the buffer holds can never be taken.
+        let texts = whole.split(limits.buffer_events)?;
+        Ok(items::read(&contract, &texts))
+    };
+    if small {
+        return work();
+    }
+    let permit = door.large.clone().acquire_owned().await.map_err(Error::internal)?;
+    let work = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        work()
+    });
+    work.await.map_err(Error::internal)?
 }
 
 /// What became of a readable request.
@@ -152,17 +185,18 @@ impl Taken {
     }
 }
 
-async fn take(door: &Door, cx: &Ctx, texts: &body::Texts) -> Result<Taken, Unreadable> {
-    let (events, mut rejected) = items::read(&door.contract, texts);
-    let (outgoing, unknown) = door.services.address(cx, events).await?;
+async fn take(door: &Door, cx: &Ctx, items: Items) -> Result<Taken, Refusal> {
+    let Items { good, mut rejected, single } = items;
+    let (outgoing, unknown) = door.services.address(cx, good).await?;
     rejected.extend(unknown);
     rejected.sort_by_key(|item| item.index);
     let accepted = outgoing.len();
     if accepted > 0 {
         let ack = door.pipeline.submit(outgoing).map_err(refused)?;
+        metrics::gauge!("pulseops_intake_waiting_events").set(door.pipeline.waiting() as f64);
         ack.durable().await.map_err(not_written)?;
     }
-    Ok(Taken { accepted, rejected, single: texts.single })
+    Ok(Taken { accepted, rejected, single })
 }
 
 fn refused(reason: Refused) -> Error {
@@ -187,16 +221,4 @@ fn not_written(reason: NotWritten<Error>) -> Error {
         NotWritten::Failed(source) => error.with_source(source),
         NotWritten::Abandoned => error,
     }
-}
-
-/// Bounds the body as it is sent, before it is decompressed.
-fn limit(body: Body, bytes: usize) -> Body {
-    Body::new(Limited::new(body, bytes))
-}
-
-async fn wrong_method(request: Request<Body>) -> Response {
-    let instance = problems::instance(request.extensions());
-    let mut response = problems::of_fault(&transcode::Fault::MethodNotAllowed, &instance);
-    response.headers_mut().insert(http::header::ALLOW, http::HeaderValue::from_static("POST"));
-    response
 }

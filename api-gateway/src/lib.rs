@@ -33,6 +33,7 @@ use transcode::{Contract, OpenApiInfo, Options};
 
 pub use config::Config;
 pub use docs::openapi;
+pub use intake::Intake;
 
 use edge::Edge;
 use problems::Rendering;
@@ -41,6 +42,8 @@ use problems::Rendering;
 pub struct Gateway {
     /// Its own RPCs.
     pub service: Service,
+    /// Its intake of events.
+    pub intake: Intake,
     router: Router,
 }
 
@@ -73,12 +76,12 @@ pub async fn build(
     let directory = deps.directory.clone();
     let transport = move |name: &str| Some(directory.boxed_transport(name));
     let rest = transcode::router(contract.clone(), transport, Arc::new(Rendering));
-    let by_hand =
-        intake::routes(deps, config, contract.clone()).await?.merge(docs::routes(&contract, ready)?);
+    let (events, intake) = intake::routes(deps, config, contract.clone()).await?;
+    let by_hand = events.merge(docs::routes(&contract, ready)?);
     let by_hand = by_hand.method_not_allowed_fallback(problems::method_not_allowed);
     let edge = Edge::new(deps, config, contract);
     let router = by_hand.merge(rest).layer(from_fn_with_state(edge, edge::enter));
-    Ok(Gateway { service, router })
+    Ok(Gateway { service, intake, router })
 }
 
 impl Gateway {

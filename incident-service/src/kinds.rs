@@ -3,105 +3,41 @@
 use proto::api::v1 as api;
 use proto::incident::v1 as wire;
 
-/// An enum kept as text in a column and known to the contract.
-macro_rules! words {
-    ($(#[$meta:meta])* $name:ident as $wire:path { $($variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(
-            Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord,
-            diesel::expression::AsExpression, diesel::deserialize::FromSqlRow,
-            serde::Serialize, serde::Deserialize,
-        )]
-        #[diesel(sql_type = diesel::sql_types::Text)]
-        #[serde(rename_all = "snake_case")]
-        pub enum $name { $($variant),+ }
-
-        impl $name {
-            /// The word in rows and JSON.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-
-            /// The value of that word.
-            pub fn parse(text: &str) -> Option<Self> {
-                match text { $($text => Some(Self::$variant),)+ _ => None }
-            }
-
-            /// The value of a proto field; `None` when unspecified or not known.
-            pub fn from_wire(number: i32) -> Option<Self> {
-                match <$wire>::try_from(number).ok()? {
-                    $(<$wire>::$variant => Some(Self::$variant),)+
-                    _ => None,
-                }
-            }
-
-            /// The value as a proto field has it.
-            pub fn wire(self) -> i32 {
-                match self { $(Self::$variant => <$wire>::$variant as i32),+ }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl diesel::serialize::ToSql<diesel::sql_types::Text, diesel::pg::Pg> for $name {
-            fn to_sql<'b>(
-                &'b self,
-                out: &mut diesel::serialize::Output<'b, '_, diesel::pg::Pg>,
-            ) -> diesel::serialize::Result {
-                std::io::Write::write_all(out, self.as_str().as_bytes())?;
-                Ok(diesel::serialize::IsNull::No)
-            }
-        }
-
-        impl diesel::deserialize::FromSql<diesel::sql_types::Text, diesel::pg::Pg> for $name {
-            fn from_sql(value: diesel::pg::PgValue<'_>) -> diesel::deserialize::Result<Self> {
-                let text = std::str::from_utf8(value.as_bytes())?;
-                Self::parse(text)
-                    .ok_or_else(|| format!("{text:?} is no {}", stringify!($name)).into())
-            }
-        }
-    };
-}
-
-words! {
+platform::words! {
     /// How bad it is, worst first.
     Severity as api::Severity {
         Critical = "critical", High = "high", Medium = "medium", Low = "low", Info = "info",
     }
 }
 
-words! {
+platform::words! {
     /// How loudly people are told.
     Urgency as api::Urgency { High = "high", Low = "low" }
 }
 
-words! {
+platform::words! {
     /// How the urgency of a service's incidents follows from their severity.
     UrgencyRule as wire::UrgencyRule { BySeverity = "by_severity", High = "high", Low = "low" }
 }
 
-words! {
+platform::words! {
     /// Where an incident stands.
     Status as wire::IncidentStatus {
         Triggered = "triggered", Acknowledged = "acknowledged", Resolved = "resolved",
     }
 }
 
-words! {
+platform::words! {
     /// Where an alert stands.
     AlertStatus as wire::AlertStatus { Firing = "firing", Resolved = "resolved" }
 }
 
-words! {
+platform::words! {
     /// What an alert comes from.
     SourceKind as wire::SourceKind { Rule = "rule", Integration = "integration", Person = "person" }
 }
 
-words! {
+platform::words! {
     /// What a timeline entry says.
     TimelineKind as wire::TimelineKind {
         Created = "created",

@@ -57,23 +57,11 @@ pub type TimeKey = (DateTime<Utc>, Uuid);
 /// The key of a list by name.
 pub type NameKey = (String, Uuid);
 
-/// What follows a keyset: rows after (or before) `$key` by `$column` and id, in that order.
+/// A page of `$query`: behind `$key`, in the page's order.
 macro_rules! keyset {
     ($query:expr, $page:expr, $column:expr, $id:expr, $key:expr) => {{
-        use diesel::prelude::*;
-        let mut query = $query.limit($page.limit());
-        if let Some((value, id)) = $key {
-            query = if $page.sort.descending {
-                query.filter($column.lt(value.clone()).or($column.eq(value).and($id.lt(id))))
-            } else {
-                query.filter($column.gt(value.clone()).or($column.eq(value).and($id.gt(id))))
-            };
-        }
-        if $page.sort.descending {
-            query.order(($column.desc(), $id.desc()))
-        } else {
-            query.order(($column.asc(), $id.asc()))
-        }
+        let query = $query.limit($page.limit());
+        platform::keyset!(query, $column, $id, $page.sort.descending, $key)
     }};
 }
 pub(crate) use keyset;

@@ -2,7 +2,6 @@
 
 use prost::Message;
 use proto::events::v1::Event;
-use proto::validate;
 use serde::Serialize;
 use transcode::Contract;
 
@@ -38,21 +37,30 @@ impl Rejected {
     }
 }
 
+/// The items of a request.
+#[derive(Debug)]
+pub struct Items {
+    pub good: Vec<Item>,
+    pub rejected: Vec<Rejected>,
+    /// The body was one object.
+    pub single: bool,
+}
+
 /// Reads every item by itself; a bad one spoils no other.
-pub fn read(contract: &Contract, texts: &Texts) -> (Vec<Item>, Vec<Rejected>) {
-    let mut items = Vec::with_capacity(texts.items.len());
+pub fn read(contract: &Contract, texts: &Texts<'_>) -> Items {
+    let mut good = Vec::with_capacity(texts.items.len());
     let mut rejected = Vec::new();
     for (index, text) in texts.items.iter().enumerate() {
         let read = match text {
-            Ok(text) => event(contract, index, text.get()),
+            Ok(text) => event(contract, index, text),
             Err(reason) => Err(Rejected::new(index, "", "malformed_json", reason)),
         };
         match read {
-            Ok(event) => items.push(Item { index, event }),
+            Ok(event) => good.push(Item { index, event }),
             Err(reason) => rejected.push(reason),
         }
     }
-    (items, rejected)
+    Items { good, rejected, single: texts.single }
 }
 
 fn event(contract: &Contract, index: usize, text: &str) -> Result<Event, Rejected> {
@@ -71,7 +79,79 @@ fn event(contract: &Contract, index: usize, text: &str) -> Result<Event, Rejecte
     }
 }
 
-/// An event without a service, where no key implies one.
-pub fn without_service(index: usize) -> Rejected {
-    Rejected::new(index, "service", validate::code::REQUIRED, "is required")
+#[cfg(test)]
+mod tests {
+    use std::sync::LazyLock;
+
+    use super::*;
+
+    static CONTRACT: LazyLock<Contract> =
+        LazyLock::new(|| crate::contract(&crate::Config::default()).expect("a sound contract"));
+
+    fn read_one(text: &str) -> Result<Event, Rejected> {
+        event(&CONTRACT, 0, text)
+    }
+
+    #[track_caller]
+    fn fault(text: &str) -> (String, &'static str) {
+        let rejected = read_one(text).expect_err("must be rejected");
+        let prefix = format!("{}: ", rejected.field);
+        assert!(rejected.field.is_empty() || rejected.detail.starts_with(&prefix), "{rejected:?}");
+        (rejected.field, rejected.code)
+    }
+
+    #[test]
+    fn an_event_with_everything() {
+        let text = r#"{"id": "e1", "service": "payment", "name": "charge.failed", "severity": "critical",
+            "value": 12.5, "attributes": {"region": "eu"}, "time": "2026-01-02T03:04:05.678+02:00",
+            "dedup_key": "k"}"#;
+        let event = read_one(text).expect("a good event");
+        assert_eq!((event.id.as_str(), event.service.as_str()), ("e1", "payment"));
+        assert_eq!(event.severity(), proto::api::v1::Severity::Critical);
+        assert_eq!((event.value, event.attributes["region"].as_str()), (Some(12.5), "eu"));
+        let time = event.time.expect("a time");
+        assert_eq!((time.seconds, time.nanos), (1_767_315_845, 678_000_000));
+        assert_eq!(event.dedup_key, "k");
+    }
+
+    #[test]
+    fn numbers_are_numbers() {
+        let value = |text: &str| {
+            read_one(&format!(r#"{{"name": "a", "value": {text}}}"#)).map(|event| event.value)
+        };
+        for (text, number) in [("7", 7.0), ("-0.5", -0.5), ("1e3", 1000.0), ("9007199254740993", 9_007_199_254_740_992.0)] {
+            assert_eq!(value(text).expect("a number"), Some(number), "{text}");
+        }
+        // Zero is a value, null is none.
+        assert_eq!(value("0").expect("a number"), Some(0.0));
+        assert_eq!(value("null").expect("no value"), None);
+        assert_eq!(fault(r#"{"name": "a", "value": "7"}"#), ("value".to_owned(), "invalid_type"));
+        assert_eq!(fault(r#"{"name": "a", "value": true}"#), ("value".to_owned(), "invalid_type"));
+    }
+
+    #[test]
+    fn faults_say_their_field() {
+        let long = "x".repeat(256);
+        for (text, field, code) in [
+            (r#"{"name": "a", "nam": 1}"#, "nam", "unknown_field"),
+            (r#"{"name": 5}"#, "name", "invalid_type"),
+            (r#"{"name": "a", "accepted_at": "2026-01-02T03:04:05Z"}"#, "accepted_at", "read_only"),
+            (r#"{"name": "a", "attributes": {"tries": 3}}"#, r#"attributes["tries"]"#, "invalid_type"),
+            (r#"{"name": "a", "attributes": []}"#, "attributes", "invalid_type"),
+            (r#"{"name": "a", "time": "yesterday"}"#, "time", "invalid_value"),
+            (r#"{"name": "a", "severity": "awful"}"#, "severity", "undefined_value"),
+            (r#"{"id": "e1"}"#, "name", "required"),
+            (&format!(r#"{{"name": "a", "id": "{long}"}}"#), "id", "too_long"),
+        ] {
+            assert_eq!(fault(text), (field.to_owned(), code), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_event_at_all() {
+        assert_eq!(fault("7"), (String::new(), "invalid_type"));
+        assert_eq!(fault("[]"), (String::new(), "invalid_type"));
+        let deep = format!("{{\"name\": {}{}}}", "[".repeat(65), "]".repeat(65));
+        assert_eq!(fault(&deep), (String::new(), "too_deep"));
+    }
 }

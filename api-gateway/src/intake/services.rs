@@ -10,9 +10,10 @@ use platform::rpc::{self, Directory, Transport};
 use proto::events::v1::Event;
 use proto::incident::v1::service_service_client::ServiceServiceClient;
 use proto::incident::v1::{ResolveServicesRequest, ResolvedService};
+use proto::validate;
 use uuid::Uuid;
 
-use super::items::{Item, Rejected, without_service};
+use super::items::{Item, Rejected};
 use super::sink::Outgoing;
 
 /// Slugs never change and services are never deleted, so only archiving makes an answer old.
@@ -20,6 +21,8 @@ const KEEP: Duration = Duration::from_secs(60);
 const CACHED: u64 = 100_000;
 /// As many as incident-service answers at once.
 const NAMES_A_CALL: usize = 1000;
+/// How long its answers are waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Clone)]
 pub struct Services {
@@ -30,7 +33,7 @@ pub struct Services {
 /// What a name in an event stands for.
 enum Found {
     Service(Uuid),
-    Archived,
+    Archived(Uuid),
     Unknown,
 }
 
@@ -45,16 +48,26 @@ impl Services {
     /// Addresses each event to its service; items without a usable one are rejected.
     ///
     /// # Errors
-    /// When incident-service does not answer: then nothing was taken.
+    /// When incident-service does not answer: then nothing was taken. An integration key goes on
+    /// working for its own service meanwhile.
     pub async fn address(&self, cx: &Ctx, items: Vec<Item>) -> Result<(Vec<Outgoing>, Vec<Rejected>)> {
         let bound = cx.principal.bound_service;
-        let names: BTreeSet<&str> =
-            items.iter().map(|item| item.event.service.as_str()).filter(|name| !name.is_empty()).collect();
-        let found = self.find(cx, &names).await?;
+        let own = bound.map(|id| id.to_string()).unwrap_or_default();
+        let names = items.iter().map(|item| named(&item.event, &own));
+        let names: BTreeSet<&str> = names.filter(|name| !name.is_empty()).collect();
+        let found = match (self.find(cx, &names).await, bound) {
+            (Err(error), Some(bound)) if error.is_retryable() && names.iter().all(|name| *name == own) => {
+                tracing::warn!(error = error.chain(), "the service of a key cannot be looked up");
+                // For as long as any answer: the next request need not wait in vain.
+                self.known.insert((cx.org, own.clone()), bound);
+                HashMap::from([(own.clone(), Found::Service(bound))])
+            }
+            (found, _) => found?,
+        };
         let mut outgoing = Vec::with_capacity(items.len());
         let mut rejected = Vec::new();
         for Item { index, event } in items {
-            match service_of(index, &event, bound, &found) {
+            match service_of(index, found.get(named(&event, &own)), named(&event, &own), bound) {
                 Ok(service) => outgoing.push(Outgoing::new(cx, service, event)),
                 Err(reason) => rejected.push(reason),
             }
@@ -71,13 +84,10 @@ impl Services {
                 None => missing.push((*name).to_owned()),
             }
         }
+        let gateway = cx.as_service("gateway").with_timeout(PATIENCE);
         for names in missing.chunks(NAMES_A_CALL) {
-            let request = ResolveServicesRequest { names: names.to_vec() };
-            let answer = self
-                .client
-                .clone()
-                .resolve_services(rpc::request(&cx.as_service("gateway"), request))
-                .await?;
+            let request = rpc::request(&gateway, ResolveServicesRequest { names: names.to_vec() });
+            let answer = self.client.clone().resolve_services(request).await?;
             for service in answer.into_inner().services {
                 self.keep(cx.org, service, &mut found);
             }
@@ -87,7 +97,7 @@ impl Services {
 
     fn keep(&self, org: OrgId, service: ResolvedService, found: &mut HashMap<String, Found>) {
         let state = match service.id.parse() {
-            Ok(_) if service.archived => Found::Archived,
+            Ok(id) if service.archived => Found::Archived(id),
             Ok(id) => {
                 self.known.insert((org, service.asked.clone()), id);
                 Found::Service(id)
@@ -98,26 +108,41 @@ impl Services {
     }
 }
 
-fn service_of(
-    index: usize,
-    event: &Event,
-    bound: Option<Uuid>,
-    found: &HashMap<String, Found>,
-) -> Result<Uuid, Rejected> {
-    let named = match (event.service.as_str(), bound) {
-        ("", Some(bound)) => return Ok(bound),
-        ("", None) => return Err(without_service(index)),
-        (name, _) => found.get(name).unwrap_or(&Found::Unknown),
-    };
-    match (named, bound) {
-        (Found::Service(id), Some(bound)) if *id != bound => Err(Rejected::new(
-            index,
-            "service",
-            "service_mismatch",
-            "is not the service of this integration key",
-        )),
-        (Found::Service(id), _) => Ok(*id),
-        (Found::Archived, _) => Err(Rejected::new(index, "service", "archived_service", "is archived")),
-        (Found::Unknown, _) => Err(Rejected::new(index, "service", "unknown_service", "is not a service")),
+/// What an event calls its service; without a word it is the key's own.
+fn named<'e>(event: &'e Event, own: &'e str) -> &'e str {
+    if event.service.is_empty() { own } else { &event.service }
+}
+
+fn service_of(index: usize, found: Option<&Found>, name: &str, bound: Option<Uuid>) -> Result<Uuid, Rejected> {
+    let refuse = |code, reason| Err(Rejected::new(index, "service", code, reason));
+    match found {
+        Some(Found::Service(id) | Found::Archived(id)) if bound.is_some_and(|bound| bound != *id) => {
+            refuse("service_mismatch", "is not the service of this integration key")
+        }
+        Some(Found::Service(id)) => Ok(*id),
+        Some(Found::Archived(_)) => refuse("archived_service", "is archived"),
+        None if name.is_empty() => refuse(validate::code::REQUIRED, "is required"),
+        Some(Found::Unknown) | None => refuse("unknown_service", "is not a service"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn which_service_an_event_is_of() {
+        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let judge = |found: Option<Found>, name, bound| {
+            service_of(0, found.as_ref(), name, bound).map_err(|rejected| rejected.code)
+        };
+        assert_eq!(judge(Some(Found::Service(one)), "a", None), Ok(one));
+        assert_eq!(judge(Some(Found::Service(one)), "a", Some(one)), Ok(one));
+        assert_eq!(judge(Some(Found::Service(two)), "a", Some(one)), Err("service_mismatch"));
+        assert_eq!(judge(Some(Found::Archived(one)), "a", None), Err("archived_service"));
+        assert_eq!(judge(Some(Found::Archived(two)), "a", Some(one)), Err("service_mismatch"));
+        assert_eq!(judge(Some(Found::Unknown), "a", None), Err("unknown_service"));
+        assert_eq!(judge(None, "a", None), Err("unknown_service"));
+        assert_eq!(judge(None, "", None), Err("required"));
     }
 }

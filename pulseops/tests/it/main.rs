@@ -7,6 +7,7 @@ mod world;
 mod access;
 mod contract;
 mod dependencies;
+mod fixture;
 mod grpc;
 mod isolation;
 mod promises;
