@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
+use platform::ctx::OrgId;
 use platform::error::{Error, Result};
 use platform::secret::Secret;
 use platform::source::Source;
 
-use crate::channels::{Registry, webhook};
+use crate::channels::{Destination, Registry, webhook};
 use crate::kinds::Kind;
-use crate::vault::{Row, Vault};
+use crate::targets::{Sealed, Via};
+use crate::vault::{Row, Table, Vault};
 
 /// The ways out and the vault for their addresses.
 #[derive(Clone)]
@@ -41,6 +43,20 @@ impl Addresses {
             digest: self.vault.digest(kind, &plain),
             plain,
         })
+    }
+
+    /// Where a message over `via` goes, from what the row of `org` keeps.
+    ///
+    /// # Errors
+    /// Internal, when it was sealed with another deployment's secret.
+    pub fn open(&self, org: OrgId, via: Via, sealed: &Sealed) -> Result<Destination> {
+        let row = match via {
+            Via::Channel(id) => Row { org, table: Table::Channels, id: id.uuid() },
+            Via::Method(id) => Row { org, table: Table::ContactMethods, id: id.uuid() },
+            Via::ServerLog => return Ok(Destination { address: String::new(), secret: None }),
+        };
+        let secret = sealed.secret.as_ref().map(|secret| self.vault.open_secret(row, secret)).transpose()?;
+        Ok(Destination { address: self.vault.open_address(row, &sealed.address)?, secret })
     }
 
     /// The signing secret of a new destination: the given one or a new one; `None` where nothing is

@@ -39,11 +39,24 @@ impl Group {
 }
 
 /// The people of some groups, and the answers that are new.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Audiences {
     pub people: HashMap<Group, Vec<Person>>,
     /// To be kept.
     pub fresh: Vec<GroupSeen>,
+}
+
+impl Audiences {
+    /// The people of `groups` as `seen` has them, when all of it is younger than `trust`.
+    pub fn of_fresh(cx: &Ctx, groups: &[Group], seen: &[GroupSeen], trust: Duration) -> Option<Self> {
+        let now = cx.source.now();
+        groups.iter().all(|group| is_fresh(seen, *group, now, trust)).then(|| Self::of_seen(seen))
+    }
+
+    fn of_seen(seen: &[GroupSeen]) -> Self {
+        let people = seen.iter().map(|row| (Group::of_row(row), people_of(row)));
+        Self { people: people.collect(), fresh: Vec::new() }
+    }
 }
 
 /// The people of `groups`. `seen` are the rows known; those younger than `trust` are taken as they
@@ -56,10 +69,7 @@ pub async fn find_people(
     trust: Duration,
 ) -> Audiences {
     let now = cx.source.now();
-    let mut audiences = Audiences::default();
-    for row in seen {
-        audiences.people.insert(Group::of_row(row), people_of(row));
-    }
+    let mut audiences = Audiences::of_seen(seen);
     let stale = groups.iter().filter(|group| !is_fresh(seen, **group, now, trust));
     let answers = stale.map(|group| async move { (*group, ask(peers, cx, *group).await) });
     for (group, answer) in futures::future::join_all(answers).await {

@@ -17,6 +17,7 @@ use platform::leased::{self, Claim, Outcome, Work};
 use platform::source::Source;
 
 use crate::addresses::Addresses;
+use crate::born::Nursery;
 use crate::channels::{Answer, Destination, Rendered, Verdict};
 use crate::config::Delivery;
 use crate::ids::NotificationId;
@@ -27,7 +28,7 @@ use crate::sending::ORDER_PAUSE;
 use crate::store;
 use crate::store::messages::Message;
 use crate::store::notifications::{Attempt, Notification};
-use crate::vault::{Row, Table};
+use crate::targets::{Sealed, Via};
 use timeline::is_told;
 
 /// What a way out may take beyond its own limits before it is broken off.
@@ -37,6 +38,7 @@ pub struct Deliverer {
     db: Db,
     peers: Peers,
     addresses: Addresses,
+    born: Nursery,
     source: Source,
     policy: Policy,
     timeout: Duration,
@@ -45,10 +47,10 @@ pub struct Deliverer {
 }
 
 /// A delivery with what it says and its last attempt.
-struct Job {
-    row: Notification,
-    message: Message,
-    attempt: Attempt,
+pub struct Job {
+    pub row: Notification,
+    pub message: Message,
+    pub attempt: Attempt,
 }
 
 /// What a claimed row needs.
@@ -67,7 +69,10 @@ impl Work for Deliverer {
 
     async fn step(&self, claim: Claim) -> Result<()> {
         let cx = Ctx::service(crate::NAME, claim.org, self.source.clone(), Trace::new(&self.source), None);
-        let opening = platform::tx!(self.db, &cx, |conn| self.open(&cx, conn, &claim).await)?;
+        let opening = match self.born.take(&claim) {
+            Some((job, to)) => Opening::Attempt(Box::new(job), to),
+            None => platform::tx!(self.db, &cx, |conn| self.open(&cx, conn, &claim).await)?,
+        };
         let job = match opening {
             Opening::Closed => return Ok(()),
             Opening::Ended(job) => *job,
@@ -81,12 +86,20 @@ impl Work for Deliverer {
 }
 
 impl Deliverer {
-    pub fn new(db: Db, peers: Peers, addresses: &Addresses, source: Source, config: &Delivery) -> Self {
+    pub fn new(
+        db: Db,
+        peers: Peers,
+        addresses: &Addresses,
+        born: Nursery,
+        source: Source,
+        config: &Delivery,
+    ) -> Self {
         let millis = |ms| TimeDelta::milliseconds(i64::try_from(ms).unwrap_or(i64::MAX));
         Self {
             db,
             peers,
             addresses: addresses.clone(),
+            born,
             source,
             policy: Policy::new(config),
             timeout: Duration::from_millis(config.timeout_ms) + TIMEOUT_SLACK,
@@ -154,20 +167,19 @@ impl Deliverer {
         conn: &mut AsyncPgConnection,
         row: &Notification,
     ) -> Result<Destination> {
-        let (place, address, secret) = if let Some(id) = row.channel_id {
+        let (via, sealed) = if let Some(id) = row.channel_id {
             let channel = store::channels::get_channel(conn, cx.org, id).await?;
-            let place = Row { org: cx.org, table: Table::Channels, id: id.uuid() };
-            (place, channel.address_sealed, channel.secret_sealed)
+            let sealed = Sealed { address: channel.address_sealed, secret: channel.secret_sealed };
+            (Via::Channel(id), sealed)
         } else if let Some(id) = row.contact_method_id {
             let method = store::contact_methods::find_contact_method(conn, cx.org, id).await?;
             let method = method.ok_or_else(|| Error::internal("a delivery without its contact method"))?;
-            let place = Row { org: cx.org, table: Table::ContactMethods, id: id.uuid() };
-            (place, method.address_sealed, method.secret_sealed)
+            let sealed = Sealed { address: method.address_sealed, secret: method.secret_sealed };
+            (Via::Method(id), sealed)
         } else {
-            return Ok(Destination { address: String::new(), secret: None });
+            (Via::ServerLog, Sealed::default())
         };
-        let secret = secret.map(|sealed| self.addresses.vault.open_secret(place, &sealed)).transpose()?;
-        Ok(Destination { address: self.addresses.vault.open_address(place, &address)?, secret })
+        self.addresses.open(cx.org, via, &sealed)
     }
 
     /// Sends once and records what became of it; `Some` when the delivery has ended.

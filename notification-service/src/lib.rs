@@ -16,6 +16,7 @@
 
 mod addresses;
 mod audiences;
+mod born;
 mod channels;
 mod config;
 mod consumers;
@@ -49,6 +50,7 @@ use proto::notification::v1::notification_service_server::NotificationServiceSer
 use proto::notification::v1::send_service_server::SendServiceServer;
 
 use addresses::Addresses;
+use born::Nursery;
 use channels::Registry;
 use consumers::{AUTH_TOPIC, Contacts};
 use delivery::Deliverer;
@@ -79,16 +81,16 @@ pub async fn build(deps: &Deps, config: &Config) -> Result<Service> {
         vault: Arc::new(Vault::new(deps.sealer(NAME), &deps.secret)),
     };
     let handle = Handle::default();
+    let born = Nursery::default();
     let deliverer =
-        Deliverer::new(db.clone(), peers.clone(), &addresses, deps.source.clone(), &config.delivery);
+        Deliverer::new(db.clone(), peers.clone(), &addresses, born.clone(), deps.source.clone(), &config.delivery);
     deps.drive(&db, Arc::new(deliverer), handle.clone(), config.delivery.concurrency);
     let contacts = Arc::new(Contacts { addresses: addresses.clone() });
     let consumers = deps.consumers(NAME, &db);
     deps.consume(&consumers, "contacts", &AUTH_TOPIC, Options::default(), contacts).await?;
     deps.housekeeping(&db);
 
-    let ways = addresses.ways.clone();
-    let sending = Sending::new(db.clone(), peers.clone(), ways, handle, &config.delivery);
+    let sending = Sending::new(db.clone(), peers.clone(), &addresses, born, handle, &config.delivery);
     let grpc = Grpc::new(Parts { db, addresses, peers, sending });
     Ok(Service::builder(NAME)
         .add(ChannelServiceServer::new(grpc.clone()))

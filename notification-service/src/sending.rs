@@ -4,7 +4,6 @@
 mod known;
 mod plan;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,8 +15,9 @@ use platform::leased::{Claim, Handle};
 use proto::notification::v1 as wire;
 use uuid::Uuid;
 
+use crate::addresses::Addresses;
 use crate::audiences::{self, Audiences, Group};
-use crate::channels::Registry;
+use crate::born::{Born, Nursery};
 use crate::config::Delivery;
 use crate::ids::TeamId;
 use crate::kinds::Progress;
@@ -28,7 +28,7 @@ use crate::store::messages::Message;
 use crate::store::notifications::Notification;
 use crate::store::people::GroupSeen;
 use crate::targets::{self, Target, Told};
-use plan::Plan;
+use plan::{Begun, Plan};
 
 pub use plan::{ORDER_PAUSE, test};
 
@@ -36,7 +36,8 @@ pub use plan::{ORDER_PAUSE, test};
 pub struct Sending {
     db: Db,
     peers: Peers,
-    channels: Arc<Registry>,
+    addresses: Addresses,
+    born: Nursery,
     driver: Handle,
     trust_team: Duration,
     order_wait: TimeDelta,
@@ -57,48 +58,53 @@ struct Request {
 
 /// What became of a request in one transaction.
 enum Made {
-    Answer(wire::SendResponse, Vec<Claim>),
+    Answer(wire::SendResponse, Vec<Begun>),
+    /// What is known of a group is not fresh: ask first.
+    Stale(Vec<GroupSeen>),
     /// Nobody of the targets can be reached.
-    Nobody,
+    Nobody(Audiences),
 }
 
 impl Sending {
-    pub fn new(db: Db, peers: Peers, channels: Arc<Registry>, driver: Handle, config: &Delivery) -> Self {
+    pub fn new(
+        db: Db,
+        peers: Peers,
+        addresses: &Addresses,
+        born: Nursery,
+        driver: Handle,
+        config: &Delivery,
+    ) -> Self {
         let order_wait = TimeDelta::milliseconds(i64::try_from(config.order_wait_ms).unwrap_or(i64::MAX));
         let trust_team = Duration::from_millis(config.trust_team_ms);
-        Self { db, peers, channels, driver, trust_team, order_wait }
+        Self { db, peers, addresses: addresses.clone(), born, driver, trust_team, order_wait }
     }
 
     /// Tells the targets of `request`. The same key again makes nothing new and answers the same.
+    /// What is known here is enough for nearly every page: then it is one transaction.
     ///
     /// # Errors
     /// Invalid, when a target or the incident cannot be read.
     pub async fn send(&self, cx: &Ctx, request: wire::SendRequest) -> Result<wire::SendResponse> {
         let request = read(cx, request)?;
         let groups = groups_of(&request.targets);
-        let (known, seen) = platform::tx!(self.db, cx, |conn| {
-            match find_answer(conn, cx.org, &request.key).await? {
-                Some(answer) => Ok((Some(answer), Vec::new())),
-                None => Ok((None, find_seen(conn, cx.org, &groups).await?)),
-            }
+        let mut made = platform::tx!(self.db, cx, |conn| {
+            self.make_of_known(cx, conn, &request, &groups).await
         })?;
-        if let Some(answer) = known {
-            return Ok(answer);
+        if let Made::Stale(seen) = &made {
+            let audiences = self.ask(cx, &groups, seen).await;
+            made = self.make(cx, &request, audiences, false).await?;
         }
-        let mut audiences = self.ask(cx, &groups, &seen).await;
-        match self.make(cx, &request, &audiences, false).await? {
-            Made::Answer(answer, claims) => Ok(self.start(answer, claims)),
-            Made::Nobody => {
-                let owners = [Group::Owners];
-                let seen = platform::tx!(self.db, cx, |conn| find_seen(conn, cx.org, &owners).await)?;
-                let asked = self.ask(cx, &owners, &seen).await;
-                audiences.people.extend(asked.people);
-                audiences.fresh.extend(asked.fresh);
-                match self.make(cx, &request, &audiences, true).await? {
-                    Made::Answer(answer, claims) => Ok(self.start(answer, claims)),
-                    Made::Nobody => Err(Error::internal("the log is always there")),
-                }
-            }
+        if let Made::Nobody(mut audiences) = made {
+            let owners = [Group::Owners];
+            let seen = platform::tx!(self.db, cx, |conn| find_seen(conn, cx.org, &owners).await)?;
+            let asked = self.ask(cx, &owners, &seen).await;
+            audiences.people.extend(asked.people);
+            audiences.fresh.extend(asked.fresh);
+            made = self.make(cx, &request, audiences, true).await?;
+        }
+        match made {
+            Made::Answer(answer, begun) => Ok(self.start(cx, answer, begun)),
+            Made::Stale(_) | Made::Nobody(_) => Err(Error::internal("the log is always there")),
         }
     }
 
@@ -107,7 +113,14 @@ impl Sending {
         self.driver.run_now(claims);
     }
 
-    fn start(&self, answer: wire::SendResponse, claims: Vec<Claim>) -> wire::SendResponse {
+    fn start(&self, cx: &Ctx, answer: wire::SendResponse, begun: Vec<Begun>) -> wire::SendResponse {
+        let claims: Vec<Claim> = begun.iter().map(|begun| begun.claim).collect();
+        for Begun { claim, job, via, sealed } in begun {
+            match self.addresses.open(cx.org, via, &sealed) {
+                Ok(to) => self.born.put(Born { claim, job, to }),
+                Err(error) => tracing::error!(error = error.chain(), "an address cannot be opened"),
+            }
+        }
         self.run_now(claims);
         if answer.nobody_reachable {
             metrics::counter!("pulseops_notification_nobody_reachable_total").increment(1);
@@ -119,25 +132,51 @@ impl Sending {
         audiences::find_people(&self.peers, cx, groups, seen, self.trust_team).await
     }
 
+    async fn make_of_known(
+        &self,
+        cx: &Ctx,
+        conn: &mut AsyncPgConnection,
+        request: &Request,
+        groups: &[Group],
+    ) -> Result<Made> {
+        let seen = find_seen(conn, cx.org, groups).await?;
+        match Audiences::of_fresh(cx, groups, &seen, self.trust_team) {
+            Some(audiences) => self.make_in(cx, conn, request, audiences, false).await,
+            None => Ok(Made::Stale(seen)),
+        }
+    }
+
     async fn make(
         &self,
         cx: &Ctx,
         request: &Request,
-        audiences: &Audiences,
+        audiences: Audiences,
         last_resort: bool,
     ) -> Result<Made> {
         platform::tx!(self.db, cx, |conn| {
-            store::people::upsert_groups(conn, &audiences.fresh).await?;
-            let known = known::load(conn, cx.org, &request.targets, audiences, &self.channels).await?;
-            let told = match last_resort {
-                true => targets::last_resort(&known),
-                false => targets::resolve(&request.targets, &known),
-            };
-            if told.is_empty() {
-                return Ok(Made::Nobody);
-            }
-            self.insert(cx, conn, request, &told, last_resort).await
+            self.make_in(cx, conn, request, audiences.clone(), last_resort).await
         })
+    }
+
+    async fn make_in(
+        &self,
+        cx: &Ctx,
+        conn: &mut AsyncPgConnection,
+        request: &Request,
+        audiences: Audiences,
+        last_resort: bool,
+    ) -> Result<Made> {
+        store::people::upsert_groups(conn, &audiences.fresh).await?;
+        let ways = &self.addresses.ways;
+        let known = known::load(conn, cx.org, &request.targets, &audiences, ways).await?;
+        let told = match last_resort {
+            true => targets::last_resort(&known),
+            false => targets::resolve(&request.targets, &known),
+        };
+        if told.is_empty() {
+            return Ok(Made::Nobody(audiences));
+        }
+        self.insert(cx, conn, request, &told, last_resort).await
     }
 
     async fn insert(
@@ -163,7 +202,7 @@ impl Sending {
         store::notifications::insert_notifications(conn, &plan.notifications).await?;
         store::notifications::insert_attempts(conn, &plan.attempts).await?;
         let rows: Vec<Notification> = plan.notifications.into_iter().map(|new| new.row).collect();
-        Ok(Made::Answer(answer_of(&message, &rows), plan.claims))
+        Ok(Made::Answer(answer_of(&message, &rows), plan.begun))
     }
 }
 

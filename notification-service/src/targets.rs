@@ -59,6 +59,14 @@ pub struct Way {
     pub kind: Kind,
     pub address_shown: String,
     pub address_digest: Vec<u8>,
+    pub sealed: Sealed,
+}
+
+/// Address and secret of a destination as its row keeps them; empty for the server's log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sealed {
+    pub address: Vec<u8>,
+    pub secret: Option<Vec<u8>>,
 }
 
 /// The row that holds a destination's address.
@@ -149,6 +157,7 @@ pub fn last_resort(known: &Known) -> Vec<Told> {
             kind: Kind::Log,
             address_shown: "log".to_owned(),
             address_digest: Vec::new(),
+            sealed: Sealed::default(),
         },
         user: None,
         names: vec!["server log".to_owned()],

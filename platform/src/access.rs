@@ -152,7 +152,6 @@ impl AccessTable {
             Access::Internal if kind == PrincipalKind::Service => Ok(op),
             Access::Internal => Err(Error::forbidden("internal_only", "only services may call this")),
             // A service reads what it needs to do its part; it changes nothing in a person's stead.
-            Access::Permission(name) if kind == PrincipalKind::Service && name.ends_with("_read") => Ok(op),
             Access::Permission(name) if kind == PrincipalKind::Service && name.ends_with(READ) => Ok(op),
             Access::Permission(name) => cx.require(name).map(|()| op),
         }

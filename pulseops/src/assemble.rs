@@ -79,7 +79,8 @@ impl Assembly {
                 None => {
                     let (health, lifecycle) = (self.health.clone(), deps.lifecycle.clone());
                     let ready = move || health.is_ready() && lifecycle.is_ready();
-                    let gateway = api_gateway::build(deps, &config.gateway, ready).await.with_context(failed)?;
+                    let gateway =
+                        api_gateway::build(deps, &config.gateway, ready).await.with_context(failed)?;
                     self.gateway.insert(gateway).service.clone()
                 }
             };
@@ -133,7 +134,9 @@ impl Assembly {
     fn server(&self, roles: &[Role]) -> platform::server::ServerBuilder {
         let served = self.services.iter().filter(|(role, _)| roles.contains(role));
         served
-            .fold(Server::builder(self.health.clone()), |server, (_, service)| server.service(service.clone()))
+            .fold(Server::builder(self.health.clone()), |server, (_, service)| {
+                server.service(service.clone())
+            })
             .reflection(proto::FILE_DESCRIPTOR_SET)
             .metrics(platform::telemetry::render)
     }

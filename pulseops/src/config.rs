@@ -253,7 +253,8 @@ fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Secret<String>, 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     let authority = text.strip_prefix("http://").unwrap_or_default();
-    let port = authority.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then(|| port.parse::<u16>()));
+    let port =
+        authority.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then(|| port.parse::<u16>()));
     match port {
         Some(Ok(_)) => Ok(text),
         _ => Err(serde::de::Error::custom("must be http://host:port")),
@@ -297,7 +298,10 @@ mod tests {
 
     fn keys(value: &toml::Value) -> Vec<String> {
         let toml::Value::Table(table) = value else { return vec![String::new()] };
-        table.iter().flat_map(|(name, value)| keys(value).into_iter().map(move |key| format!("{name}.{key}"))).collect()
+        table
+            .iter()
+            .flat_map(|(name, value)| keys(value).into_iter().map(move |key| format!("{name}.{key}")))
+            .collect()
     }
 
     #[test]

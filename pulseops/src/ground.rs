@@ -1,6 +1,6 @@
 //! What a process stands on before it plays any role: clock, secret, database.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use platform::db::DbConfig;
 use platform::postgres::{Cluster, Embedded};
 use platform::secret::DeploymentSecret;
@@ -24,13 +24,13 @@ pub struct Ground {
     embedded: Option<Embedded>,
 }
 
-/// Whether the deployment's secret may be made when there is none.
+/// How much of a deployment a process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MissingSecret {
-    /// This process may be the first one.
-    Make,
-    /// Another process has it, and this one must have the same.
-    Refuse,
+pub enum Share {
+    /// All of it: it may make the deployment's secret and run the private Postgres.
+    Whole,
+    /// A part: secret and database are what the other processes have, too.
+    Part,
 }
 
 impl Ground {
@@ -43,11 +43,14 @@ impl Ground {
     ///
     /// # Errors
     /// No secret, no Postgres, another process on the same data directory, a failed migration.
-    pub async fn lay(config: &Config, missing: MissingSecret) -> anyhow::Result<Self> {
+    pub async fn lay(config: &Config, share: Share) -> anyhow::Result<Self> {
         let source = Source::system();
+        let secret = secret(config, &source, share)?;
+        if share == Share::Part && config.database.url.is_empty() {
+            bail!("roles in several processes share a database: set database.url (DATABASE_URL)");
+        }
         let (database, embedded) = database(config).await?;
-        let secret = secret(config, &source, missing);
-        let ground = Self { source, secret: secret?, database, embedded };
+        let ground = Self { source, secret, database, embedded };
         if config.migrate.on_start {
             let migrated = platform::migrate::run(&ground.database.url, &migrations()).await;
             migrated.context("the database could not be migrated")?;
@@ -87,11 +90,11 @@ pub fn running(config: &Config) -> Option<String> {
     cluster.is_ready().then(|| cluster.url(DATABASE))
 }
 
-fn secret(config: &Config, source: &Source, missing: MissingSecret) -> anyhow::Result<DeploymentSecret> {
+fn secret(config: &Config, source: &Source, share: Share) -> anyhow::Result<DeploymentSecret> {
     let given = config.secret.expose();
     if !given.is_empty() {
         return Ok(DeploymentSecret::from_hex(given)?);
     }
-    let make = missing == MissingSecret::Make;
+    let make = share == Share::Whole;
     Ok(DeploymentSecret::load_or_create(&config.secret_file(), source, make)?)
 }

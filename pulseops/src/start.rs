@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::assemble::{Assembly, Ports};
 use crate::config::{Config, reachable};
-use crate::ground::{Ground, MissingSecret};
+use crate::ground::{Ground, Share};
 use crate::roles::Role;
 
 /// Every role in this process.
@@ -14,7 +14,7 @@ use crate::roles::Role;
 pub async fn up(config: &Config) -> anyhow::Result<()> {
     let ports =
         Ports { grpc: vec![(config.grpc.listen, Role::ALL.to_vec())], rest: Some(config.rest.listen) };
-    run(config, &Role::ALL, ports, MissingSecret::Make, greet).await
+    run(config, &Role::ALL, ports, Share::Whole, greet).await
 }
 
 /// Some roles in this process, each on its own port.
@@ -25,7 +25,7 @@ pub async fn serve(config: &Config, roles: &[Role]) -> anyhow::Result<()> {
     let roles: Vec<Role> = roles.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
     let grpc = roles.iter().map(|role| (config.services.of(*role).listen, vec![*role])).collect();
     let rest = roles.contains(&Role::Gateway).then_some(config.rest.listen);
-    run(config, &roles, Ports { grpc, rest }, MissingSecret::Refuse, |_, ports| {
+    run(config, &roles, Ports { grpc, rest }, Share::Part, |_, ports| {
         for (address, roles) in &ports.grpc {
             let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
             println!("{} answers on {address}", names.join(", "));
@@ -38,11 +38,11 @@ async fn run(
     config: &Config,
     roles: &[Role],
     wanted: Ports,
-    missing: MissingSecret,
+    share: Share,
     tell: impl FnOnce(&Config, &Ports),
 ) -> anyhow::Result<()> {
     platform::telemetry::init(&config.telemetry)?;
-    let ground = Ground::lay(config, missing).await?;
+    let ground = Ground::lay(config, share).await?;
     let lived = live(&ground, config, roles, wanted, tell).await;
     ground.leave().await;
     lived
@@ -74,11 +74,18 @@ fn greet(config: &Config, ports: &Ports) {
         println!("  REST   {url}          reference: {url}/docs");
     }
     for (address, _) in &ports.grpc {
-        println!("  gRPC   {address}   health and reflection; metrics: http://{}/metrics", reachable(*address));
+        println!(
+            "  gRPC   {address}   health and reflection; metrics: http://{}/metrics",
+            reachable(*address)
+        );
     }
     if config.database.url.is_empty() {
         println!("  data   {}", config.data_dir.display());
     }
-    println!("Next, in a second terminal: make demo (or `pulseops demo`) plays an incident from event to MTTR.");
-    println!("Something wrong? `pulseops doctor`. Ctrl-C ends it; what is under way goes on at the next start.");
+    println!(
+        "Next, in a second terminal: make demo (or `pulseops demo`) plays an incident from event to MTTR."
+    );
+    println!(
+        "Something wrong? `pulseops doctor`. Ctrl-C ends it; what is under way goes on at the next start."
+    );
 }

@@ -118,7 +118,8 @@ impl Sent {
             Shape::Json => json(&self.bytes, most)?,
         };
         if texts.items.is_empty() {
-            let empty = FieldFault { field: "events".into(), code: "too_few", detail: "holds no event".into() };
+            let empty =
+                FieldFault { field: "events".into(), code: "too_few", detail: "holds no event".into() };
             return Err(Fault::Invalid(vec![empty]).into());
         }
         Ok(texts)

@@ -116,10 +116,11 @@ mod tests {
 
     #[test]
     fn numbers_are_numbers() {
-        let value = |text: &str| {
-            read_one(&format!(r#"{{"name": "a", "value": {text}}}"#)).map(|event| event.value)
-        };
-        for (text, number) in [("7", 7.0), ("-0.5", -0.5), ("1e3", 1000.0), ("9007199254740993", 9_007_199_254_740_992.0)] {
+        let value =
+            |text: &str| read_one(&format!(r#"{{"name": "a", "value": {text}}}"#)).map(|event| event.value);
+        for (text, number) in
+            [("7", 7.0), ("-0.5", -0.5), ("1e3", 1000.0), ("9007199254740993", 9_007_199_254_740_992.0)]
+        {
             assert_eq!(value(text).expect("a number"), Some(number), "{text}");
         }
         // Zero is a value, null is none.

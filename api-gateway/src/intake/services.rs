@@ -113,7 +113,12 @@ fn named<'e>(event: &'e Event, own: &'e str) -> &'e str {
     if event.service.is_empty() { own } else { &event.service }
 }
 
-fn service_of(index: usize, found: Option<&Found>, name: &str, bound: Option<Uuid>) -> Result<Uuid, Rejected> {
+fn service_of(
+    index: usize,
+    found: Option<&Found>,
+    name: &str,
+    bound: Option<Uuid>,
+) -> Result<Uuid, Rejected> {
     let refuse = |code, reason| Err(Rejected::new(index, "service", code, reason));
     match found {
         Some(Found::Service(id) | Found::Archived(id)) if bound.is_some_and(|bound| bound != *id) => {

@@ -12,7 +12,7 @@ use crate::ids::{ChannelId, TeamId, UserId};
 use crate::store;
 use crate::store::channels::Channel;
 use crate::store::contact_methods::ContactMethod;
-use crate::targets::{Known, Person, Target, Via, Way};
+use crate::targets::{Known, Person, Sealed, Target, Via, Way};
 
 /// Loads the usable ways to everybody whom `targets` and `audiences` name.
 pub async fn load(
@@ -104,6 +104,7 @@ fn way_of_method(method: ContactMethod) -> Way {
         kind: method.kind,
         address_shown: method.address_shown,
         address_digest: method.address_digest,
+        sealed: Sealed { address: method.address_sealed, secret: method.secret_sealed },
     }
 }
 
@@ -113,5 +114,6 @@ fn way_of_channel(channel: Channel) -> Way {
         kind: channel.kind,
         address_shown: channel.address_shown,
         address_digest: channel.address_digest,
+        sealed: Sealed { address: channel.address_sealed, secret: channel.secret_sealed },
     }
 }

@@ -8,6 +8,7 @@ use platform::leased::{self, Birth, Claim};
 use uuid::Uuid;
 
 use super::Request;
+use crate::delivery::Job;
 use crate::ids::{MessageId, NotificationId};
 use crate::kinds::Status;
 use crate::render;
@@ -15,7 +16,7 @@ use crate::store;
 use crate::store::channels::Channel;
 use crate::store::messages::Message;
 use crate::store::notifications::{Attempt, NewNotification, Notification};
-use crate::targets::{Told, Via, Way};
+use crate::targets::{Sealed, Told, Via, Way};
 
 /// How soon a delivery looks again whether what goes before it is done.
 pub const ORDER_PAUSE: TimeDelta = TimeDelta::milliseconds(500);
@@ -24,27 +25,38 @@ pub const ORDER_PAUSE: TimeDelta = TimeDelta::milliseconds(500);
 pub(super) struct Plan {
     pub notifications: Vec<NewNotification>,
     pub attempts: Vec<Attempt>,
-    pub claims: Vec<Claim>,
+    pub begun: Vec<Begun>,
+}
+
+/// A delivery whose first attempt is claimed.
+pub(super) struct Begun {
+    pub claim: Claim,
+    pub job: Job,
+    pub via: Via,
+    pub sealed: Sealed,
 }
 
 impl Plan {
     /// One delivery for each of `told`; those whose order key is in `blocked` wait their turn.
     pub fn new(cx: &Ctx, request: &Request, message: &Message, told: &[Told], blocked: &[String]) -> Self {
-        let mut plan = Self { notifications: Vec::new(), attempts: Vec::new(), claims: Vec::new() };
+        let mut plan = Self { notifications: Vec::new(), attempts: Vec::new(), begun: Vec::new() };
         let now = cx.source.now();
         for told in told {
             let row = notification(cx, request, message, told, now);
             match blocked.contains(&row.order_key) {
                 true => plan.wait(row, now),
-                false => plan.begin(row, leased::birth(now)),
+                false => plan.begin(row, message, &told.way, leased::birth(now)),
             }
         }
         plan
     }
 
-    fn begin(&mut self, row: Notification, birth: Birth) {
-        self.attempts.push(Attempt::started(&row, 1, birth.epoch, birth.due_at));
-        self.claims.push(birth.claim(row.org_id, row.id.uuid()));
+    fn begin(&mut self, row: Notification, message: &Message, way: &Way, birth: Birth) {
+        let attempt = Attempt::started(&row, 1, birth.epoch, birth.due_at);
+        self.attempts.push(attempt.clone());
+        let job = Job { row: row.clone(), message: message.clone(), attempt };
+        let claim = birth.claim(row.org_id, row.id.uuid());
+        self.begun.push(Begun { claim, job, via: way.via, sealed: way.sealed.clone() });
         self.notifications.push(born(row, birth));
     }
 
@@ -156,6 +168,7 @@ pub async fn test(
             kind: channel.kind,
             address_shown: channel.address_shown.clone(),
             address_digest: Vec::new(),
+            sealed: Sealed::default(),
         },
         user: None,
         names: vec![channel.name.clone()],

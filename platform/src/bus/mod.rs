@@ -185,6 +185,17 @@ pub struct Relayed {
     pub last_id: Option<i64>,
     /// False when another process was at it.
     pub leader: bool,
+    /// Who may still write to the outbox what that round could not see.
+    pub open: OpenTransactions,
+}
+
+/// Which transactions of the outbox's database were open at a look, by their numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenTransactions {
+    /// None with a lower number was.
+    pub oldest: i64,
+    /// The number that none had yet.
+    pub next: i64,
 }
 
 /// Reads the partitions that it was assigned.

@@ -18,7 +18,7 @@ use diesel::sql_types::{Array, BigInt, Binary, Integer, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use tokio_util::sync::CancellationToken;
 
-use super::{Bounds, Bus, Reader, Record, Relayed, TailFrom, Topic, TopicSpec};
+use super::{Bounds, Bus, OpenTransactions, Reader, Record, Relayed, TailFrom, Topic, TopicSpec};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::source::Source;
@@ -88,6 +88,7 @@ impl PostgresBus {
         let mut connection = self.0.db.connection().await?;
         let mut found = query().load::<TopicRow>(&mut connection).await;
         if stale(&found) {
+            drop(connection);
             connection = self.0.db.connection().await?;
             found = query().load(&mut connection).await;
         }
@@ -112,6 +113,7 @@ impl PostgresBus {
         let mut written = statement().get_result::<CountRow>(&mut connection).await;
         // At least once: a connection that broke may have appended already.
         if stale(&written) {
+            drop(connection);
             connection = self.0.db.connection().await?;
             written = statement().get_result(&mut connection).await;
         }
@@ -202,6 +204,7 @@ impl Bus for PostgresBus {
         let mut connection = outbox.connection().await?;
         let mut row = statement().get_result::<RelayRow>(&mut connection).await;
         if stale(&row) {
+            drop(connection);
             connection = outbox.connection().await?;
             row = statement().get_result(&mut connection).await;
         }
@@ -209,7 +212,8 @@ impl Bus for PostgresBus {
         for topic in row.topics.iter().flatten() {
             self.wake(topic);
         }
-        Ok(Relayed { rows: row.count, last_id: row.last_id, leader: row.won })
+        let open = OpenTransactions { oldest: row.oldest_open, next: row.next_open };
+        Ok(Relayed { rows: row.count, last_id: row.last_id, leader: row.won, open })
     }
 
     async fn reader(&self, topic: &str) -> Result<Box<dyn Reader>> {
@@ -248,6 +252,7 @@ impl Bus for PostgresBus {
         let mut connection = self.0.db.connection().await?;
         let mut rows = query().load::<BoundsRow>(&mut connection).await;
         if stale(&rows) {
+            drop(connection);
             connection = self.0.db.connection().await?;
             rows = query().load(&mut connection).await;
         }

@@ -48,7 +48,7 @@ impl Tx {
         self.state = State::Changing;
         // In an aborted transaction the empty SELECT fails, so COMMIT is not reached.
         self.batch_execute("SELECT; COMMIT").await?;
-        self.ended()?;
+        self.ended();
         crate::wake::ended(&mut self, true);
         Ok(())
     }
@@ -60,17 +60,14 @@ impl Tx {
     pub async fn rollback(mut self) -> Result<()> {
         self.state = State::Changing;
         self.batch_execute("ROLLBACK").await?;
-        self.ended()?;
+        self.ended();
         crate::wake::ended(&mut self, false);
         Ok(())
     }
 
-    /// Tells the connection's own bookkeeping, which counts savepoints, that it is out of all.
-    fn ended(&mut self) -> Result<()> {
-        let status = AnsiTransactionManager::transaction_manager_status_mut(&mut **self);
-        *status = diesel::connection::TransactionManagerStatus::default();
+    fn ended(&mut self) {
+        forget_savepoints(self);
         self.state = State::Ended;
-        Ok(())
     }
 }
 
@@ -101,10 +98,20 @@ impl Drop for Tx {
     }
 }
 
+/// Tells the connection's own bookkeeping, which counts savepoints, that it is out of all.
+fn forget_savepoints(connection: &mut AsyncPgConnection) {
+    let status = AnsiTransactionManager::transaction_manager_status_mut(connection);
+    *status = diesel::connection::TransactionManagerStatus::default();
+}
+
 async fn roll_back_or_close(mut connection: Object<AsyncPgConnection>) {
-    let rollback = AnsiTransactionManager::rollback_transaction(&mut *connection);
+    // Not diesel's own rollback: inside of a savepoint that leaves the transaction open.
+    let rollback = connection.batch_execute("ROLLBACK");
     match tokio::time::timeout(ROLLBACK_PATIENCE, rollback).await {
-        Ok(Ok(())) => crate::wake::ended(&mut connection, false),
+        Ok(Ok(())) => {
+            forget_savepoints(&mut connection);
+            crate::wake::ended(&mut connection, false);
+        }
         _ => {
             // A statement is still running; end it on the server too, or its locks stay.
             let cancel = connection.cancel_token();

@@ -35,8 +35,12 @@ pub async fn finish(
             None
         }
     };
+    // Long overdue is due now: the driver does not look far back.
     let text = format!(
-        "UPDATE {table} SET due_at = $1, lease_until = NULL, attempts = CASE WHEN $2 THEN 0 ELSE attempts END
+        "UPDATE {table} SET
+            due_at = (SELECT greatest(at, pulseops.now() - interval '30 seconds')
+                      FROM (SELECT $1::timestamptz AS at) due WHERE at IS NOT NULL),
+            lease_until = NULL, attempts = CASE WHEN $2 THEN 0 ELSE attempts END
          WHERE org_id = $3 AND id = $4 AND epoch = $5"
     );
     let ended = sql(text)

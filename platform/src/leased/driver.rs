@@ -22,10 +22,13 @@ const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// How often the oldest unfinished row is looked up. Between two such looks nothing is searched for
 /// below it, because the index may be full of finished rows there.
 const BOUND_EVERY: Duration = Duration::from_secs(30);
-/// Rows may be inserted with a due time that lies this much back.
+/// Rows may be inserted with a due time that lies this much back; [`claims::finish`] lets none lie
+/// back half as much.
 const LATE: TimeDelta = TimeDelta::seconds(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// While the database does not answer. What was due meanwhile starts this late after it does again.
+const LONGEST_LOOK_PAUSE: Duration = Duration::from_secs(2);
 /// How long started steps may take to end after shutdown.
 const GRACE: Duration = Duration::from_secs(20);
 
@@ -95,7 +98,7 @@ impl<W: Work> Driver<W> {
                 Err(error) => {
                     tracing::warn!(table = W::TABLE, error = %error.chain(), "due work was not looked for");
                     failures += 1;
-                    self.look_at = Instant::now() + pause_after(failures);
+                    self.look_at = Instant::now() + pause_after(failures).min(LONGEST_LOOK_PAUSE);
                 }
             }
             let free = self.has_room();

@@ -8,9 +8,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::WAKE;
-use crate::bus::Bus;
+use crate::bus::{Bus, OpenTransactions};
 use crate::db::Db;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::source::Source;
 use crate::sql::sql;
 use crate::wake::{Progress, Subscription};
@@ -22,15 +22,14 @@ const BATCH: i64 = 1_000;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// While another process is at it, it may not see what woke us.
 const WAIT_FOR_LEADER: Duration = Duration::from_millis(2);
-/// No transaction writes an event and commits it later than this, as a rule; the full look catches
-/// the exceptions.
+/// How long after a row was sent the transactions are noted that may still bring a lower id: much
+/// longer than from taking an id to taking a transaction's number.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
-const FULL_LOOK_EVERY: Duration = Duration::from_secs(30);
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long sent rows stay, for people who look for them.
 const KEEP_SENT: Duration = Duration::from_secs(3600);
-const SWEEP_BATCH: i64 = 5_000;
+const SWEEP_BATCH: usize = 5_000;
 const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 
 const UNSENT: &str =
@@ -47,20 +46,17 @@ pub struct Relay {
     source: Source,
     woken: Subscription,
     bound: LowerBound,
-    housekeeping_at: Instant,
 }
 
 impl Relay {
     /// For the service whose pool is `db`.
     pub fn new(db: &Db, bus: Arc<dyn Bus>, source: &Source) -> Self {
-        let now = Instant::now();
         Self {
             db: db.clone(),
             bus,
             source: source.clone(),
             woken: db.wakes().subscribe(WAKE),
-            bound: LowerBound::new(now),
-            housekeeping_at: now,
+            bound: LowerBound::default(),
         }
     }
 
@@ -69,13 +65,10 @@ impl Relay {
     /// # Errors
     /// Those of the database and the bus; then nothing was moved, or its answer was lost.
     pub async fn step(&mut self) -> Result<Progress> {
-        let from = self.bound.at(Instant::now());
         crate::failpoint!("relay.before");
-        let relayed = self.bus.relay(&self.db, from, BATCH).await?;
+        let relayed = self.bus.relay(&self.db, self.bound.settled, BATCH).await?;
         crate::failpoint!("relay.after");
-        if let Some(last) = relayed.last_id {
-            self.bound.sent(Instant::now(), last);
-        }
+        self.bound.looked(Instant::now(), relayed.last_id, relayed.open);
         if relayed.rows > 0 {
             let service = self.db.service().to_owned();
             metrics::counter!("pulseops_relay_rows_total", "service" => service)
@@ -92,6 +85,12 @@ impl Relay {
     /// # Errors
     /// None; the type fits the lifecycle.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<()> {
+        let house = keep_house(self.db.clone(), self.source.clone(), shutdown.clone());
+        tokio::join!(self.relay(shutdown), house);
+        Ok(())
+    }
+
+    async fn relay(&mut self, shutdown: CancellationToken) {
         let mut failures = 0_u32;
         while !shutdown.is_cancelled() {
             // Before the look, so that what comes after it wakes us.
@@ -111,7 +110,6 @@ impl Relay {
                     LOOK_EVERY.saturating_mul(1 << failures.min(8)).min(LONGEST_PAUSE)
                 }
             };
-            self.keep_house().await;
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = self.woken.changed(), if failures == 0 => {}
@@ -119,7 +117,6 @@ impl Relay {
             }
         }
         self.flush().await;
-        Ok(())
     }
 
     async fn flush(&mut self) {
@@ -128,20 +125,24 @@ impl Relay {
             tracing::warn!(service = self.db.service(), "unsent events stay for the next start");
         }
     }
+}
 
-    async fn keep_house(&mut self) {
-        if Instant::now() < self.housekeeping_at {
-            return;
-        }
-        self.housekeeping_at = Instant::now() + HOUSEKEEPING_EVERY;
+/// Counts and sweeps, beside the relay: nobody who was woken waits for it.
+async fn keep_house(db: Db, source: Source, shutdown: CancellationToken) {
+    loop {
         let kept = async {
-            let unsent = unsent(&self.db).await?;
-            metrics::gauge!("pulseops_outbox_unsent", "service" => self.db.service().to_owned())
+            let unsent = unsent(&db).await?;
+            metrics::gauge!("pulseops_outbox_unsent", "service" => db.service().to_owned())
                 .set(unsent as f64);
-            sweep(&self.db, &self.source).await
+            while sweep(&db, &source).await? == SWEEP_BATCH && !shutdown.is_cancelled() {}
+            Ok::<_, Error>(())
         };
         if let Err(error) = kept.await {
-            tracing::warn!(service = self.db.service(), error = %error.chain(), "the outbox was not swept");
+            tracing::warn!(service = db.service(), error = %error.chain(), "the outbox was not swept");
+        }
+        let pause = tokio::time::sleep(HOUSEKEEPING_EVERY);
+        if shutdown.run_until_cancelled(pause).await.is_none() {
+            return;
         }
     }
 }
@@ -156,12 +157,12 @@ pub(super) async fn unsent(db: &Db) -> Result<i64> {
 }
 
 /// Removes a batch of old sent rows. Only a prefix of the table is looked at; an unsent row in it
-/// stays and does not keep others from going.
-async fn sweep(db: &Db, source: &Source) -> Result<()> {
+/// stays and does not keep others from going. Returns how many went.
+async fn sweep(db: &Db, source: &Source) -> Result<usize> {
     let before = source.now() - TimeDelta::from_std(KEEP_SENT).unwrap_or(TimeDelta::MAX);
     let mut connection = db.connection().await?;
-    sql(SWEEP).bind::<BigInt, _>(SWEEP_BATCH).bind::<Timestamptz, _>(before).execute(&mut connection).await?;
-    Ok(())
+    let sweep = sql(SWEEP).bind::<BigInt, _>(SWEEP_BATCH as i64).bind::<Timestamptz, _>(before);
+    Ok(sweep.execute(&mut connection).await?)
 }
 
 #[derive(diesel::QueryableByName)]
@@ -172,34 +173,34 @@ struct Count {
 
 /// Below which id nothing unsent is looked for. Under a long snapshot the index keeps every sent row,
 /// so looking from its beginning grows slower and slower. But ids are given before the commit: a
-/// lower one may appear late. So the bound trails, and now and then there is none.
+/// lower one may appear late, and later events of its aggregate must not be sent before it. So the
+/// bound follows an id only when every transaction has ended that could bring a lower one.
+#[derive(Default)]
 struct LowerBound {
-    sent: VecDeque<(Instant, i64)>,
     settled: i64,
-    full_look_at: Instant,
+    sent: VecDeque<(Instant, i64)>,
+    /// An id, and the transaction number below which all must have ended for it to be settled.
+    settling: Option<(i64, i64)>,
 }
 
 impl LowerBound {
-    fn new(now: Instant) -> Self {
-        Self { sent: VecDeque::new(), settled: 0, full_look_at: now }
-    }
-
-    fn sent(&mut self, now: Instant, id: i64) {
-        match self.sent.back() {
-            Some((at, _)) if now.duration_since(*at) < Duration::from_secs(1) => {}
-            _ => self.sent.push_back((now, id)),
-        }
-    }
-
-    fn at(&mut self, now: Instant) -> i64 {
-        while let Some((_, id)) = self.sent.pop_front_if(|(at, _)| now.duration_since(*at) >= SETTLED_AFTER) {
+    fn looked(&mut self, now: Instant, sent: Option<i64>, open: OpenTransactions) {
+        if let Some((id, _)) = self.settling.take_if(|(_, until)| open.oldest >= *until) {
             self.settled = self.settled.max(id);
         }
-        if now >= self.full_look_at {
-            self.full_look_at = now + FULL_LOOK_EVERY;
-            return 0;
+        if self.settling.is_none() {
+            let mut last = None;
+            while let Some((_, id)) =
+                self.sent.pop_front_if(|(at, _)| now.duration_since(*at) >= SETTLED_AFTER)
+            {
+                last = last.max(Some(id));
+            }
+            self.settling = last.map(|id| (id, open.next));
         }
-        self.settled
+        let noted = self.sent.back().is_some_and(|(at, _)| now.duration_since(*at) < Duration::from_secs(1));
+        if let Some(id) = sent.filter(|_| !noted) {
+            self.sent.push_back((now, id));
+        }
     }
 }
 
@@ -208,19 +209,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_bound_trails_and_sometimes_there_is_none() {
+    fn the_bound_trails_and_waits_for_open_transactions() {
         let start = Instant::now();
-        let after = |seconds| start + Duration::from_secs(seconds);
-        let mut bound = LowerBound::new(start);
-        assert_eq!(bound.at(start), 0);
-        bound.sent(start, 100);
-        bound.sent(after(5), 200);
-        assert_eq!(bound.at(after(9)), 0);
-        assert_eq!(bound.at(after(10)), 100);
-        assert_eq!(bound.at(after(15)), 200);
-        bound.sent(after(15), 150);
-        assert_eq!(bound.at(after(29)), 200);
-        assert_eq!(bound.at(after(30)), 0);
-        assert_eq!(bound.at(after(31)), 200);
+        let mut bound = LowerBound::default();
+        let mut look = |seconds, sent, oldest, next| {
+            bound.looked(start + Duration::from_secs(seconds), sent, OpenTransactions { oldest, next });
+            bound.settled
+        };
+        assert_eq!(look(0, Some(100), 7, 9), 0);
+        assert_eq!(look(5, Some(200), 7, 12), 0);
+        assert_eq!(look(10, None, 7, 20), 0, "number 7 may still bring 99");
+        assert_eq!(look(15, Some(300), 8, 30), 0, "and so may 8 to 19");
+        assert_eq!(look(16, None, 20, 31), 100);
+        assert_eq!(look(17, None, 31, 31), 200, "nobody was open when it came of age");
+        assert_eq!(look(20, None, 40, 40), 200, "too young");
+        assert_eq!(look(25, Some(250), 40, 41), 200);
+        assert_eq!(look(26, None, 41, 41), 300);
+        for second in 30..90 {
+            look(second, None, 50, 50);
+        }
+        assert_eq!(bound.settled, 300, "it never goes back");
     }
 }

@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use platform::bus::conformance::{Engine, consumers, log};
-use platform::bus::{Bus, PostgresBus, TailFrom, TopicSpec};
+use platform::bus::{Bus, Envelope, PostgresBus, Record, TailFrom, TopicSpec};
+use platform::db::{Db, DbConfig};
 use platform::testing::{BARE, TestDb, eventually};
 use platform::wake::Wakes;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::sync::Notify;
+use tokio_postgres::config::Host;
 use tokio_util::sync::CancellationToken;
 
 static TOPIC: TopicSpec =
@@ -58,6 +63,69 @@ conforms!(
     consumers::outage,
     consumers::other_log,
 );
+
+/// Carries a pool's connections to the test server, until they are cut.
+async fn cable(db: &TestDb) -> (DbConfig, Arc<Notify>) {
+    let server: tokio_postgres::Config = db.url().parse().expect("readable");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let (user, name) = (server.get_user().expect("a user"), server.get_dbname().expect("a name"));
+    let password = String::from_utf8_lossy(server.get_password().unwrap_or_default()).into_owned();
+    let port = listener.local_addr().expect("bound").port();
+    let url = format!("host=127.0.0.1 port={port} user={user} dbname={name} password='{password}'");
+    let cut = Arc::new(Notify::new());
+    let cutting = Arc::clone(&cut);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (server, cut) = (server.clone(), Arc::clone(&cutting));
+            tokio::spawn(async move {
+                let port = server.get_ports().first().copied().unwrap_or(5432);
+                let carried = async {
+                    match &server.get_hosts()[0] {
+                        Host::Unix(dir) => {
+                            let mut there = UnixStream::connect(dir.join(format!(".s.PGSQL.{port}"))).await?;
+                            copy_bidirectional(&mut client, &mut there).await
+                        }
+                        Host::Tcp(name) => {
+                            let mut there = TcpStream::connect((name.as_str(), port)).await?;
+                            copy_bidirectional(&mut client, &mut there).await
+                        }
+                    }
+                };
+                tokio::select! { _ = carried => {}, () = cut.notified() => {} }
+            });
+        }
+    });
+    (DbConfig { max_connections: 1, ..DbConfig::new(url) }, cut)
+}
+
+#[tokio::test]
+async fn an_append_whose_connection_breaks_needs_only_one_at_a_time() {
+    let db = TestDb::with(&[BARE]).await;
+    let (config, cut) = cable(&db).await;
+    let pool = Db::connect(&config, "bus").expect("a pool of one");
+    let bus = PostgresBus::new(pool, db.source().clone(), Wakes::default());
+    bus.ensure_topic(&TOPIC).await.expect("the topic");
+    let mut admin = db.admin().await;
+    let blocker = admin.transaction().await.expect("begun");
+    blocker.batch_execute("SELECT FROM pulseops_bus.partitions FOR UPDATE").await.expect("locked");
+    let record = Record {
+        key: "k".into(),
+        envelope: Envelope::new(&db.cx(&[]), "test", "test", "s", 0),
+        data: "".into(),
+    };
+    let appending = tokio::spawn(async move { bus.append(TOPIC.name, &[record]).await });
+    let other = db.admin().await;
+    eventually(Duration::from_secs(10), async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
+            AND application_name = 'pulseops_bus' AND wait_event_type = 'Lock'";
+        let waiting: i64 = other.query_one(sql, &[]).await.expect("asked").get(0);
+        (waiting == 1).then_some(())
+    })
+    .await;
+    cut.notify_waiters();
+    blocker.rollback().await.expect("free");
+    appending.await.expect("no panic").expect("appended over a new connection");
+}
 
 /// Two processes on one database: the appender of one wakes the reader of the other long before its
 /// poll, and only while it is registered.

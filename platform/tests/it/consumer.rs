@@ -12,7 +12,7 @@ use platform::bus::{Bus, Delivered, Envelope, PostgresBus, Record, TopicSpec};
 use platform::consumer::{After, BatchCtx, Consumer, Consumers, Handler, Options, StartAt, inbox};
 use platform::ctx::Ctx;
 use platform::dead_letters::{self, Filter};
-use platform::error::Result;
+use platform::error::{Error, Result};
 use platform::failpoint;
 use platform::testing::{BARE, TestDb, eventually};
 use platform::wake::Wakes;
@@ -251,6 +251,102 @@ async fn a_stolen_partition_is_forgotten_at_the_next_renewal() {
     }
     let shared = [first.partitions(), second.partitions()].concat();
     assert_eq!(shared.len(), 2, "one each: {shared:?}");
+}
+
+#[tokio::test]
+async fn a_replay_whose_commit_is_in_doubt_counts_once_and_forgets() {
+    let world = World::new().await;
+    let ledger = Arc::new(Ledger::default());
+    let mut consumer = world.consumer("replay_doubts", Arc::clone(&ledger) as _).await;
+    world.append(&[("a", 1, "poison")]).await;
+    step_until(&mut consumer, async || world.letters().await.len() == 1).await;
+    let letter = world.letters().await.remove(0);
+    ledger.heal();
+    let _after = failpoint::set("replay.after_commit.replay_doubts", "1*error");
+    let bus = world.db.db("bus");
+    platform::tx!(bus, &world.cx, |conn| { dead_letters::request_replay(&world.cx, conn, letter.id).await })
+        .expect("asked");
+    step_until(&mut consumer, async || world.letters().await[0].state == "replayed").await;
+    assert_eq!(Ledger::effects(&world.db).await, 1);
+    let lost = ledger.lost.lock().expect("no panic holds it").clone();
+    assert_eq!(lost, [letter.partition], "what memory holds of it may be old");
+    world.append(&[("a", 2, "ok")]).await;
+    step_until(&mut consumer, async || Ledger::effects(&world.db).await == 2).await;
+}
+
+/// Answers each call by its number, from 1, and its batch; notes how many records came in each.
+struct Scripted<F> {
+    answer: F,
+    batches: std::sync::Mutex<Vec<usize>>,
+}
+
+impl<F: Fn(usize, &[Delivered]) -> Result<()>> Scripted<F> {
+    fn new(answer: F) -> Arc<Self> {
+        Arc::new(Self { answer, batches: std::sync::Mutex::default() })
+    }
+
+    fn batches(&self) -> Vec<usize> {
+        self.batches.lock().expect("no panic holds it").clone()
+    }
+}
+
+#[async_trait]
+impl<F> Handler for Scripted<F>
+where
+    F: Fn(usize, &[Delivered]) -> Result<()> + Send + Sync + 'static,
+{
+    async fn handle(&self, _: &BatchCtx, _: &mut AsyncPgConnection, batch: &[Delivered]) -> Result<After> {
+        let call = {
+            let mut batches = self.batches.lock().expect("no panic holds it");
+            batches.push(batch.len());
+            batches.len()
+        };
+        (self.answer)(call, batch).map(|()| After::none())
+    }
+}
+
+/// Two who insert the same key at the same time: the second one finds the row when it looks again.
+#[tokio::test]
+async fn a_lost_race_is_no_dead_letter() {
+    let world = World::new().await;
+    let handler = Scripted::new(|call, _| match call {
+        1 => Err(Error::conflict("already_exists", "somebody was faster")),
+        _ => Ok(()),
+    });
+    let mut consumer = world.consumer("races", Arc::clone(&handler) as _).await;
+    world.append(&[("a", 1, "")]).await;
+    step_until(&mut consumer, async || handler.batches().len() == 2).await;
+    assert!(world.letters().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_batch_that_is_too_much_at_once_comes_in_smaller_ones() {
+    let world = World::new().await;
+    let handler = Scripted::new(|_, batch| match batch.len() {
+        0..=3 => Ok(()),
+        _ => Err(Error::timeout("database_timeout", "the database took too long")),
+    });
+    let mut consumer = world.consumer("heavy", Arc::clone(&handler) as _).await;
+    world.append(&[("a", 0, ""); 20]).await;
+    let small = |batches: &[usize]| batches.iter().filter(|size| **size <= 3).sum::<usize>();
+    step_until(&mut consumer, async || small(&handler.batches()) == 20).await;
+}
+
+#[tokio::test]
+async fn a_batch_ends_when_it_is_work_enough() {
+    let world = World::new().await;
+    let handler = Scripted::new(|_, batch| {
+        std::thread::sleep(Duration::from_millis(1) * u32::try_from(batch.len()).expect("small"));
+        Ok(())
+    });
+    let options = Options { max_records: 50, ..Options::default() };
+    let made = world.group().consumer("busy", &TOPIC, options, Arc::clone(&handler) as _).await;
+    let mut consumer = made.expect("the consumer");
+    world.append(&[("a", 0, ""); 150]).await;
+    step_until(&mut consumer, async || handler.batches().iter().sum::<usize>() == 150).await;
+    let batches = handler.batches();
+    assert_eq!(batches[0], 50, "nothing is known yet");
+    assert!(batches[1..].iter().all(|size| *size <= 10), "{batches:?}");
 }
 
 #[tokio::test]

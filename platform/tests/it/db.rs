@@ -162,6 +162,29 @@ async fn a_dropped_transaction_rolls_back_and_leaves_the_pool_usable() {
 }
 
 #[tokio::test]
+async fn a_transaction_dropped_inside_of_a_savepoint_holds_nothing() {
+    let (test, db) = setup().await;
+    let cx = test.cx(&[]);
+    let mut open = db.begin(&cx).await.expect("begun");
+    let inner = open.transaction(async |conn| {
+        insert(&cx, conn, "a").await?;
+        std::future::pending::<Result<()>>().await
+    });
+    assert!(tokio::time::timeout(Duration::from_millis(200), inner).await.is_err());
+    drop(open);
+    let admin = test.admin().await;
+    // Before the server's own limit for idle transactions.
+    eventually(Duration::from_secs(2), async || {
+        let sql = "SELECT count(*) FROM pg_stat_activity \
+            WHERE datname = current_database() AND state LIKE 'idle in%'";
+        let open: i64 = admin.query_one(sql, &[]).await.expect("asked").get(0);
+        (open == 0).then_some(())
+    })
+    .await;
+    assert_eq!(tx!(db, &cx, |conn| count(conn).await).expect("counted"), 0);
+}
+
+#[tokio::test]
 async fn a_deadlock_is_run_again() {
     let (test, db) = setup().await;
     let cx = test.cx(&[]);

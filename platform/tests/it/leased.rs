@@ -64,6 +64,7 @@ impl Work for Jobs {
         let outcome = match kind.as_str() {
             "twice" if claim.attempts < 2 => Outcome::Again(cx.now + TimeDelta::seconds(60)),
             "steps" if claim.epoch < 4 => Outcome::Next(cx.now),
+            "behind" if claim.epoch < 2 => Outcome::Next(cx.now - TimeDelta::seconds(300)),
             "dead" => Outcome::Dead("it is over".to_owned()),
             _ => Outcome::Done,
         };
@@ -192,6 +193,18 @@ async fn outcomes_set_what_comes_next() {
     world.db.advance(Duration::from_secs(60)).await;
     world.step_until(&mut driver, twice, 2).await;
     assert_eq!(world.row(twice).await, (2, false, false, 2, 2));
+}
+
+/// After an outage the next step of a row may have been due long ago.
+#[tokio::test]
+async fn what_is_long_overdue_is_not_put_off() {
+    let world = World::new().await;
+    let (mut driver, _, _) = world.driver(4);
+    let id = world.insert("behind", None).await;
+    let started = std::time::Instant::now();
+    world.step_until(&mut driver, id, 2).await;
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    assert_eq!(world.row(id).await, (2, false, false, 2, 1));
 }
 
 #[tokio::test]

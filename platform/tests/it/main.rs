@@ -8,6 +8,7 @@ mod db;
 mod door;
 mod egress;
 mod idempotency;
+mod latency;
 mod leased;
 mod lifecycle;
 mod migrate;

@@ -36,9 +36,7 @@ impl Api {
     }
 
     pub async fn post(&self, path: &str, body: Value) -> anyhow::Result<Value> {
-        self.send(self.http.post(self.url(path)).json(&body))
-            .await
-            .with_context(|| format!("POST {path}"))
+        self.send(self.http.post(self.url(path)).json(&body)).await.with_context(|| format!("POST {path}"))
     }
 
     /// Asks until `found` sees what the story waits for.

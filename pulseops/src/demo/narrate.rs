@@ -30,7 +30,12 @@ fn detail(entry: &Value) -> String {
         let level = entry.pointer("/escalation/level").and_then(Value::as_i64).unwrap_or_default();
         format!("level {level}")
     } else if entry["notification"].is_object() {
-        format!("{} to {} {}", text("/notification/method"), text("/notification/recipient"), text("/notification/outcome"))
+        format!(
+            "{} to {} {}",
+            text("/notification/method"),
+            text("/notification/recipient"),
+            text("/notification/outcome")
+        )
     } else if entry["note"].is_object() {
         text("/note/text")
     } else if entry["alert"].is_object() {

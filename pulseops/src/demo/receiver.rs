@@ -14,7 +14,6 @@ use axum::{
     routing::post,
 };
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 use tokio::sync::Notify;
 
 /// One call that arrived.
@@ -25,7 +24,6 @@ pub struct Call {
     pub at: DateTime<Utc>,
     /// `webhook-id` of a page, `idempotency-key` of a retry: the same on every attempt.
     pub key: String,
-    pub body: Value,
 }
 
 #[derive(Default)]
@@ -94,17 +92,17 @@ impl Receiver {
     }
 }
 
-async fn page(State(shared): State<Shared>, Path(person): Path<String>, headers: HeaderMap, body: String) {
-    keep(&shared, person, header(&headers, "webhook-id"), &body);
+async fn page(State(shared): State<Shared>, Path(person): Path<String>, headers: HeaderMap) {
+    keep(&shared, person, header(&headers, "webhook-id"));
 }
 
-async fn retry(State(shared): State<Shared>, headers: HeaderMap, body: String) -> (StatusCode, &'static str) {
-    keep(&shared, "retry".to_owned(), header(&headers, "idempotency-key"), &body);
+async fn retry(State(shared): State<Shared>, headers: HeaderMap) -> (StatusCode, &'static str) {
+    keep(&shared, "retry".to_owned(), header(&headers, "idempotency-key"));
     (StatusCode::SERVICE_UNAVAILABLE, "the payment provider is still down")
 }
 
-fn keep(shared: &Shared, to: String, key: String, body: &str) {
-    let call = Call { to, at: shared.source.now(), key, body: serde_json::from_str(body).unwrap_or(Value::Null) };
+fn keep(shared: &Shared, to: String, key: String) {
+    let call = Call { to, at: shared.source.now(), key };
     shared.inbox.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
     shared.inbox.arrived.notify_waiters();
 }

@@ -47,14 +47,20 @@ async fn set_up(api: &Api, receiver: &Receiver, run: &str) -> anyhow::Result<Cas
     let ada_id = text(&session, "/user/id")?.to_owned();
     let grace_email = format!("grace-{run}@example.com");
     let grace_user = ada
-        .post("/v1/users", json!({"email": grace_email, "name": "Grace", "role": "responder", "password": PASSWORD}))
+        .post(
+            "/v1/users",
+            json!({"email": grace_email, "name": "Grace", "role": "responder", "password": PASSWORD}),
+        )
         .await?;
     let grace_id = text(&grace_user, "/id")?.to_owned();
-    let grace_session = api.post("/v1/auth/login", json!({"email": grace_email, "password": PASSWORD})).await?;
+    let grace_session =
+        api.post("/v1/auth/login", json!({"email": grace_email, "password": PASSWORD})).await?;
     let grace = api.signed_in(text(&grace_session, "/access_token")?);
     for (person, client, id) in [("ada", &ada, &ada_id), ("grace", &grace, &grace_id)] {
         let address = receiver.url(&format!("/pages/{person}"));
-        client.post(&format!("/v1/users/{id}/contact-methods"), json!({"kind": "webhook", "address": address})).await?;
+        client
+            .post(&format!("/v1/users/{id}/contact-methods"), json!({"kind": "webhook", "address": address}))
+            .await?;
     }
     let team = ada.post("/v1/teams", json!({"slug": "payments", "name": "Payments"})).await?;
     let team_id = text(&team, "/id")?;
@@ -106,7 +112,9 @@ async fn set_up(api: &Api, receiver: &Receiver, run: &str) -> anyhow::Result<Cas
         }),
     )
     .await?;
-    line(format!("workflow: call the retry endpoint up to {RETRIES} times, then escalate; people wait that long"));
+    line(format!(
+        "workflow: call the retry endpoint up to {RETRIES} times, then escalate; people wait that long"
+    ));
     Ok(Cast { ada, grace, service_id })
 }
 
@@ -140,7 +148,11 @@ async fn watch_the_response(receiver: &Receiver) -> anyhow::Result<()> {
     for n in 1..=RETRIES {
         let call = receiver.nth("retry", n, ARRIVAL_LIMIT).await?;
         ensure!(call.key == first.key, "every try of one step carries the same key");
-        line(format!("retry {n}: answered 503 (+{} ms), key {}", (call.at - first.at).num_milliseconds(), short(&call.key)));
+        line(format!(
+            "retry {n}: answered 503 (+{} ms), key {}",
+            (call.at - first.at).num_milliseconds(),
+            short(&call.key)
+        ));
     }
     let page = receiver.nth("ada", 1, ARRIVAL_LIMIT).await?;
     line(format!("Ada is paged (+{} ms), key {}", (page.at - first.at).num_milliseconds(), short(&page.key)));
@@ -154,7 +166,8 @@ async fn take_and_resolve(cast: &Cast, receiver: &Receiver, incident_id: &str) -
     let path = format!("/v1/incidents/{incident_id}");
     let taken = cast.grace.post(&format!("{path}/acknowledge"), json!({"note": "on it"})).await?;
     line(format!("acknowledged at {}", text(&taken, "/acknowledged_at")?));
-    let resolved = cast.grace.post(&format!("{path}/resolve"), json!({"note": "provider failed over"})).await?;
+    let resolved =
+        cast.grace.post(&format!("{path}/resolve"), json!({"note": "provider failed over"})).await?;
     line(format!("resolved at {}", text(&resolved, "/resolved_at")?));
     let pages = receiver.calls("ada").len() + receiver.calls("grace").len();
     line(format!("{pages} pages in all"));
@@ -171,7 +184,8 @@ async fn read_mttr(cast: &Cast, resolved: &Value) -> anyhow::Result<i64> {
         })
         .await?;
     let recorded = group.pointer("/mttr/mean_ms").and_then(Value::as_i64).context("mttr.mean_ms")?;
-    let own = time(resolved, "/resolved_at")?.timestamp_millis() - time(resolved, "/created_at")?.timestamp_millis();
+    let own = time(resolved, "/resolved_at")?.timestamp_millis()
+        - time(resolved, "/created_at")?.timestamp_millis();
     ensure!(recorded == own, "MTTR {recorded} ms is not resolved_at - created_at = {own} ms");
     let mtta = group.pointer("/mtta/mean_ms").and_then(Value::as_i64).context("mtta.mean_ms")?;
     line(format!("MTTA {mtta} ms, MTTR {recorded} ms = resolved_at - created_at"));

@@ -22,7 +22,13 @@ pub async fn look(config: &Config) -> Vec<Finding> {
         url if !url.is_empty() => url.clone(),
         _ => match ground::running(config) {
             Some(url) => url,
-            None => return vec![Finding::note(ABOUT, "the private server does not run", "`pulseops up` starts it")],
+            None => {
+                return vec![Finding::note(
+                    ABOUT,
+                    "the private server does not run",
+                    "`pulseops up` starts it",
+                )];
+            }
         },
     };
     let client = match connect(&url).await {
@@ -70,7 +76,11 @@ async fn skew(client: &Client) -> Finding {
     let apart = row.get::<_, i64>(0) - (before + half).timestamp_millis();
     if apart.abs() > SKEW_MS {
         let is = format!("the database's clock is {apart} ms off ours");
-        return Finding::bad(ABOUT, is, "let both machines follow the same time servers (chrony, systemd-timesyncd)");
+        return Finding::bad(
+            ABOUT,
+            is,
+            "let both machines follow the same time servers (chrony, systemd-timesyncd)",
+        );
     }
     Finding::good(ABOUT, format!("{apart} ms between the database and here"))
 }
@@ -99,8 +109,13 @@ async fn pending(url: &str) -> Finding {
     match platform::migrate::pending(url, &migrations()).await {
         Ok(steps) if steps.is_empty() => Finding::good(ABOUT, "all are applied"),
         Ok(steps) => {
-            let names: Vec<_> = steps.iter().map(|step| format!("{} {:04}", step.owner, step.version)).collect();
-            Finding::bad(ABOUT, format!("pending: {}", names.join(", ")), "`pulseops migrate up`, or start it")
+            let names: Vec<_> =
+                steps.iter().map(|step| format!("{} {:04}", step.owner, step.version)).collect();
+            Finding::bad(
+                ABOUT,
+                format!("pending: {}", names.join(", ")),
+                "`pulseops migrate up`, or start it",
+            )
         }
         Err(error) => Finding::bad(ABOUT, error.chain(), "let the login read schema pulseops"),
     }

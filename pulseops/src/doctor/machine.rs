@@ -45,11 +45,15 @@ fn data_dir(config: &Config) -> Finding {
     let Some(there) = absolute.ancestors().find(|path| path.exists()) else {
         return Finding::bad(ABOUT, format!("{shown} cannot be found"), "set data_dir");
     };
+    if !there.is_dir() {
+        let is = format!("{} is not a folder", there.display());
+        return Finding::bad(ABOUT, is, "set data_dir to a folder that this account may write");
+    }
     if access(there, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
         let is = format!("{} cannot be written", there.display());
         return Finding::bad(ABOUT, is, "set data_dir to a folder that this account may write");
     }
-    let free = statvfs(there).map(|volume| volume.blocks_available() as u64 * volume.fragment_size() as u64);
+    let free = statvfs(there).map(|volume| volume.blocks_available() * volume.fragment_size());
     match free {
         Ok(free) if free < LITTLE_SPACE => {
             let is = format!("{shown}: {} MB free", free >> 20);
@@ -68,11 +72,17 @@ fn secret(config: &Config) -> Finding {
     let file = config.secret_file();
     if !file.exists() {
         let is = format!("{} does not exist yet", file.display());
-        return Finding::note(ABOUT, is, "`pulseops up` makes it; `serve` needs the same one in every process");
+        return Finding::note(
+            ABOUT,
+            is,
+            "`pulseops up` makes it; `serve` needs the same one in every process",
+        );
     }
     match DeploymentSecret::load_or_create(&file, &Source::system(), false) {
         Ok(_) => Finding::good(ABOUT, file.display().to_string()),
-        Err(error) => Finding::bad(ABOUT, error.to_string(), "restore it: what it sealed cannot be read without"),
+        Err(error) => {
+            Finding::bad(ABOUT, error.to_string(), "restore it: what it sealed cannot be read without")
+        }
     }
 }
 
@@ -87,9 +97,11 @@ fn binaries(config: &Config) -> Finding {
     let major = std::fs::read_to_string(data).ok().and_then(|text| text.trim().parse().ok());
     match Binaries::find(dir, major) {
         Ok(found) => Finding::good(ABOUT, format!("version {} in {}", found.major, found.dir.display())),
-        Err(error) => {
-            Finding::bad(ABOUT, error.detail, "apt-get install postgresql, or set DATABASE_URL to a running server")
-        }
+        Err(error) => Finding::bad(
+            ABOUT,
+            error.detail,
+            "apt-get install postgresql, or set DATABASE_URL to a running server",
+        ),
     }
 }
 
@@ -101,7 +113,11 @@ async fn port(about: &'static str, listen: SocketAddr, runs: bool, url: &str) ->
         }
         Ok(_) => Finding::good(about, format!("{listen} is free (nothing runs here)")),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => answers(about, listen, url).await,
-        Err(error) => Finding::bad(about, format!("{listen}: {error}"), format!("set {about} to an address of this machine")),
+        Err(error) => Finding::bad(
+            about,
+            format!("{listen}: {error}"),
+            format!("set {about} to an address of this machine"),
+        ),
     }
 }
 
@@ -114,10 +130,16 @@ async fn answers(about: &'static str, listen: SocketAddr, url: &str) -> Finding 
     };
     match asked.await {
         Some(status) if status.is_success() => Finding::good(about, format!("{listen} answers and is ready")),
-        Some(status) if status.as_u16() == 503 => {
-            Finding::bad(about, format!("{listen} answers and is not ready"), "see the database below and the log")
-        }
-        _ => Finding::bad(about, format!("{listen} belongs to another program"), format!("stop it, or set {about}")),
+        Some(status) if status.as_u16() == 503 => Finding::bad(
+            about,
+            format!("{listen} answers and is not ready"),
+            "see the database below and the log",
+        ),
+        _ => Finding::bad(
+            about,
+            format!("{listen} belongs to another program"),
+            format!("stop it, or set {about}"),
+        ),
     }
 }
 
@@ -131,8 +153,14 @@ async fn smtp(config: &Config) -> Finding {
     let place = format!("{}:{}", smtp.host, smtp.port);
     match tokio::time::timeout(PATIENCE, TcpStream::connect(&place)).await {
         Ok(Ok(_)) => Finding::good(ABOUT, format!("{place} answers")),
-        Ok(Err(error)) => Finding::bad(ABOUT, format!("{place}: {error}"), "start the mail server, or correct smtp.host"),
-        Err(_) => Finding::bad(ABOUT, format!("{place} does not answer"), "start the mail server, or correct smtp.host"),
+        Ok(Err(error)) => {
+            Finding::bad(ABOUT, format!("{place}: {error}"), "start the mail server, or correct smtp.host")
+        }
+        Err(_) => Finding::bad(
+            ABOUT,
+            format!("{place} does not answer"),
+            "start the mail server, or correct smtp.host",
+        ),
     }
 }
 

@@ -17,7 +17,9 @@ pub fn configuration(config: &Config) -> anyhow::Result<String> {
     if config.secret.expose().is_empty() {
         default.insert("secret".to_owned(), HIDDEN.into());
     }
-    if let Some(Value::Table(smtp)) = default.get_mut("smtp").filter(|_| config.smtp.password.expose().is_empty()) {
+    if let Some(Value::Table(smtp)) =
+        default.get_mut("smtp").filter(|_| config.smtp.password.expose().is_empty())
+    {
         smtp.insert("password".to_owned(), HIDDEN.into());
     }
     let mut lines = vec!["configuration (what differs from the defaults):".to_owned()];
@@ -58,7 +60,8 @@ pub fn address(url: &str) -> String {
         return String::new();
     }
     let Ok(parsed) = url.parse::<tokio_postgres::Config>() else { return HIDDEN.to_owned() };
-    let hosts = parsed.get_hosts().iter().zip(parsed.get_ports().iter().map(Some).chain(std::iter::repeat(None)));
+    let hosts =
+        parsed.get_hosts().iter().zip(parsed.get_ports().iter().map(Some).chain(std::iter::repeat(None)));
     let places: Vec<String> = hosts
         .map(|(host, port)| {
             let host = match host {

@@ -9,7 +9,7 @@ use transcode::{Access, Contract, Operation};
 
 use crate::contract::{access, contract};
 use crate::fixture::Fixture;
-use crate::support::client::{Answer, Client, items};
+use crate::support::client::{Answer, Client, id, items};
 use crate::world::TestPlatform;
 
 /// Operations whose permission a viewer holds and that are refused all the same, by the row.
@@ -28,8 +28,9 @@ fn operations(contract: &Contract) -> Vec<&Operation> {
     operations
 }
 
-/// Calls `operation` with the body that the documentation shows.
-async fn call(client: &Client, operation: &Operation, path: &str, document: &Value) -> Answer {
+/// Calls `operation` with the body that the documentation shows. What the body refers to is the caller's
+/// own, so that only the path and the permission decide.
+async fn call(client: &Client, operation: &Operation, path: &str, document: &Value, own: &Own) -> Answer {
     let method = operation.method().expect("an operation of the REST face").clone();
     let template = operation.path().expect("an operation of the REST face");
     let verb = method.as_str().to_ascii_lowercase();
@@ -39,7 +40,28 @@ async fn call(client: &Client, operation: &Operation, path: &str, document: &Val
         .unwrap_or_else(|| json!({}));
     match method {
         Method::GET | Method::DELETE => client.send(method, path, &[], None).await,
-        method => client.json(method, path, &body).await,
+        method => client.json(method, path, &own.references(body)).await,
+    }
+}
+
+/// What a caller may refer to.
+struct Own {
+    user: String,
+    team: String,
+}
+
+impl Own {
+    fn references(&self, body: Value) -> Value {
+        let Value::Object(mut members) = body else { return body };
+        for (name, value) in &mut members {
+            match name.as_str() {
+                "user_id" => *value = json!(self.user),
+                "assignee_ids" => *value = json!([self.user]),
+                "team_id" => *value = json!(self.team),
+                _ => {}
+            }
+        }
+        members.into()
     }
 }
 
@@ -54,13 +76,16 @@ async fn nobody_viewer_and_other_tenant() {
     let fixture = Fixture::make(&platform).await;
     let (contract, access) = (contract(), access());
     let document = document(&contract);
+    let ours = Own { user: fixture.owner.id.clone(), team: fixture.id("teams").to_owned() };
+    let team = fixture.other.create("/v1/teams", json!({"slug": "theirs", "name": "Theirs"})).await;
+    let theirs = Own { user: fixture.other.id.clone(), team: id(&team) };
     let mut table = String::new();
     let mut wrong = Vec::new();
     for operation in operations(&contract) {
         let path = fixture.path(operation);
-        let nobody = call(&platform.nobody, operation, &path, &document).await;
-        let viewer = call(&fixture.viewer, operation, &path, &document).await;
-        let other = call(&fixture.other, operation, &path, &document).await;
+        let nobody = call(&platform.nobody, operation, &path, &document, &ours).await;
+        let viewer = call(&fixture.viewer, operation, &path, &document, &ours).await;
+        let other = call(&fixture.other, operation, &path, &document, &theirs).await;
         let holds = match operation.access() {
             Access::Permission(name) => access.role("viewer").contains(name),
             _ => true,
@@ -122,12 +147,13 @@ async fn references_into_another_tenant_are_refused() {
     let other = &fixture.other;
     let (team, service) = (fixture.id("teams"), fixture.id("services"));
     let (user, channel) = (fixture.id("users"), fixture.id("channels"));
-    let policy = |kind: &str, id: &str| {
-        json!({"slug": "p", "name": "P", "levels": [{"targets": [{"kind": kind, "id": id}], "timeout_ms": 60_000}]})
-    };
+    let policy = |kind: &str, id: &str| json!({"slug": "p", "name": "P", "levels": [{"targets": [{"kind": kind, "id": id}], "timeout_ms": 60_000}]});
     let tries = [
         ("/v1/services", json!({"slug": "s", "name": "S", "team_id": team})),
-        ("/v1/services", json!({"slug": "s", "name": "S", "escalation_policy_id": fixture.id("escalation-policies")})),
+        (
+            "/v1/services",
+            json!({"slug": "s", "name": "S", "escalation_policy_id": fixture.id("escalation-policies")}),
+        ),
         (
             "/v1/rules",
             json!({"slug": "r", "name": "R", "service_id": service, "selection": "true",

@@ -24,7 +24,11 @@ fn openapi_is_as_checked_in() {
     }
     let then = std::fs::read_to_string(&file).unwrap_or_default();
     let differs = then.lines().zip(now.lines()).position(|(then, now)| then != now);
-    assert!(then == now, "docs/openapi.json differs from line {:?} on: make snapshots", differs.map(|at| at + 1));
+    assert!(
+        then == now,
+        "docs/openapi.json differs from line {:?} on: make snapshots",
+        differs.map(|at| at + 1)
+    );
 }
 
 #[expect(clippy::disallowed_methods, reason = "insta's own variable decides for this file too")]
@@ -49,8 +53,11 @@ fn who_may_call_what() {
             (Some(method), Some(path)) => format!("{method} {path}"),
             _ => "-".to_owned(),
         };
-        let roles: Vec<_> =
-            access.roles().filter(|(_, held)| held.contains(&spec.access.to_string())).map(|(role, _)| role).collect();
+        let roles: Vec<_> = access
+            .roles()
+            .filter(|(_, held)| held.contains(&spec.access.to_string()))
+            .map(|(role, _)| role)
+            .collect();
         writeln!(table, "{:<28} {:<22} {face:<62} {}", operation.name(), spec.access, roles.join(" "))
             .expect("a string grows");
     }

@@ -35,7 +35,10 @@ impl Fixture {
         let member = json!({"user_id": owner.id});
         owner.create(&format!("/v1/teams/{}/members", ids["teams"]), member).await;
         let incident = id(&owner
-            .create("/v1/incidents", json!({"title": "Slow", "severity": "high", "service_id": ids["services"]}))
+            .create(
+                "/v1/incidents",
+                json!({"title": "Slow", "severity": "high", "service_id": ids["services"]}),
+            )
             .await);
         for (kind, path) in [
             ("alerts", format!("/v1/incidents/{incident}/alerts")),
@@ -90,15 +93,14 @@ fn configuration(owner: &User) -> Vec<(&'static str, String, Value)> {
     };
     vec![
         ("teams", "/v1/teams".to_owned(), slug("payments")),
-        (
-            "contact-methods",
-            format!("/v1/users/{}/contact-methods", owner.id),
-            json!({"kind": "log"}),
-        ),
+        ("contact-methods", format!("/v1/users/{}/contact-methods", owner.id), json!({"kind": "log"})),
         (
             "escalation-policies",
             "/v1/escalation-policies".to_owned(),
-            with(slug("p"), json!({"levels": [{"targets": [{"kind": "team", "id": "{teams}"}], "timeout_ms": 60_000}]})),
+            with(
+                slug("p"),
+                json!({"levels": [{"targets": [{"kind": "team", "id": "{teams}"}], "timeout_ms": 60_000}]}),
+            ),
         ),
         ("services", "/v1/services".to_owned(), with(slug("payment"), json!({"team_id": "{teams}"}))),
         (

@@ -52,7 +52,9 @@ async fn every_rpc_is_held_to_its_access_and_its_rules() {
             continue;
         }
         match operation.access() {
-            Access::Public => found("nobody", &nobody, code(&nobody) != Code::Unauthenticated || has_reason(&nobody)),
+            Access::Public => {
+                found("nobody", &nobody, code(&nobody) != Code::Unauthenticated || has_reason(&nobody))
+            }
             Access::Internal => {
                 found("nobody", &nobody, code(&nobody) == Code::Unauthenticated);
                 found("owner", &by_owner, code(&by_owner) == Code::PermissionDenied);

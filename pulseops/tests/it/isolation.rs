@@ -25,7 +25,8 @@ async fn every_table_is_guarded_or_listed() {
     let sql = "SELECT schema_name || '.' || table_name, reason FROM pulseops.exempt_tables ORDER BY 1";
     let mut list = String::new();
     for row in admin.query(sql, &[]).await.expect("the list") {
-        writeln!(list, "{:<44} {}", row.get::<_, String>(0), row.get::<_, String>(1)).expect("a string grows");
+        writeln!(list, "{:<44} {}", row.get::<_, String>(0), row.get::<_, String>(1))
+            .expect("a string grows");
     }
     insta::assert_snapshot!("exempt_tables", list);
 }

@@ -45,9 +45,12 @@ async fn the_same_batch_twice_counts_once() {
 async fn the_same_idempotency_key_twice_is_one_incident() {
     let platform = TestPlatform::start().await;
     let (cast, _receiver) = cast(&platform).await;
-    let body = |title: &str| json!({"title": title, "severity": "low", "service_id": cast.service}).to_string();
+    let body =
+        |title: &str| json!({"title": title, "severity": "low", "service_id": cast.service}).to_string();
     let headers = [("content-type", "application/json"), ("idempotency-key", "7b1d")];
-    let post = async |body: String| cast.ada.send(reqwest::Method::POST, "/v1/incidents", &headers, Some(body)).await;
+    let post = async |body: String| {
+        cast.ada.send(reqwest::Method::POST, "/v1/incidents", &headers, Some(body)).await
+    };
     let first = post(body("Slow checkout")).await;
     assert!(!first.headers.contains_key("idempotency-replayed"));
     let first = first.expect(201);

@@ -27,8 +27,11 @@ async fn reflected(channel: Channel) -> BTreeSet<String> {
         message_request: Some(MessageRequest::ListServices(String::new())),
     };
     let requests = futures::stream::iter([request]);
-    let mut answers =
-        ServerReflectionClient::new(channel).server_reflection_info(requests).await.expect("reflection").into_inner();
+    let mut answers = ServerReflectionClient::new(channel)
+        .server_reflection_info(requests)
+        .await
+        .expect("reflection")
+        .into_inner();
     let answer = answers.message().await.expect("an answer").expect("one");
     let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
         panic!("not a list: {answer:?}");
@@ -82,9 +85,10 @@ async fn roles_in_processes_of_their_own_call_one_another_over_tcp() {
         config.services.of_mut(role).address.clone_from(&workflow);
     }
     drop(reserved);
-    let mut incident = pulseops::assemble::Assembly::build(&crate::world::ground(&db), &config, &[Role::Incident])
-        .await
-        .expect("assembled");
+    let mut incident =
+        pulseops::assemble::Assembly::build(&crate::world::ground(&db), &config, &[Role::Incident])
+            .await
+            .expect("assembled");
     let wanted = pulseops::assemble::Ports { grpc: vec![(incident_at, vec![Role::Incident])], rest: None };
     incident.listen(&wanted).await.expect("the reserved port");
 
@@ -93,7 +97,11 @@ async fn roles_in_processes_of_their_own_call_one_another_over_tcp() {
     let method = json!({"kind": "log"});
     ada.create(&format!("/v1/users/{}/contact-methods", ada.id), method).await;
     let team = ada.create("/v1/teams", json!({"slug": "payments", "name": "Payments"})).await;
-    ada.create(&format!("/v1/teams/{}/members", team["id"].as_str().expect("id")), json!({"user_id": ada.id})).await;
+    ada.create(
+        &format!("/v1/teams/{}/members", team["id"].as_str().expect("id")),
+        json!({"user_id": ada.id}),
+    )
+    .await;
     let service = json!({"slug": "payment", "name": "Payment", "team_id": team["id"]});
     let service = ada.create("/v1/services", service).await;
     let rule = crate::support::story::rule(service["id"].as_str().expect("id"), 1);
@@ -106,7 +114,8 @@ async fn roles_in_processes_of_their_own_call_one_another_over_tcp() {
     };
     ada.until(&format!("/v1/incidents/{number}/timeline"), told).await;
     ada.post(&format!("/v1/incidents/{number}/resolve"), json!({})).await.expect(200);
-    ada.until("/v1/analytics/mttr", |mttr| (mttr.pointer("/groups/0/resolved")? == &json!(1)).then_some(())).await;
+    ada.until("/v1/analytics/mttr", |mttr| (mttr.pointer("/groups/0/resolved")? == &json!(1)).then_some(()))
+        .await;
     for assembly in [others, incident, auth] {
         assembly.stop().await.expect("a clean end");
     }

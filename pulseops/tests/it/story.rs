@@ -63,21 +63,29 @@ async fn when_the_retry_helps_nobody_is_paged() {
     let receiver = Receiver::start().await;
     receiver.next("retry", 503, Duration::ZERO);
     let cast = Cast::set_up(&platform.nobody, &receiver, LEVEL_MS).await;
-    cast.retry_first(&receiver, 3, 20).await;
+    let workflow = json!({
+        "slug": "retry-then-resolve", "name": "Retry, then resolve", "triggers": ["created"], "hold_paging_ms": 60_000,
+        "steps": [
+            {"http": {"url": receiver.url("retry"), "on_failure": "fail", "retry": {"max_attempts": 3, "initial_ms": 20}}},
+            {"resolve": {"note": "the retry helped"}},
+        ],
+    });
+    cast.ada.create("/v1/workflows", workflow).await;
     cast.report(json!([failure(), failure(), failure()])).await;
-    let incident = cast.incident().await;
-    receiver.nth("retry", 2).await;
-    platform.settle().await;
-    let path = format!("/v1/runs?incident_id={}", id(&incident));
-    let workflow = cast
+    let path = cast.incidents_path();
+    let resolved = cast
         .ada
-        .until(&path, |list| items(list).into_iter().find(|run| run["status"] == "succeeded"))
+        .until(&path, |list| list.pointer("/items/0").filter(|it| it["status"] == "resolved").cloned())
         .await;
-    assert_eq!(workflow["name"], "Retry, then page");
-    // The hold has ended with the run: nobody had been told while it lasted.
+    assert_eq!(resolved.pointer("/resolved_by/kind"), Some(&json!("workflow")), "{resolved}");
+    platform.settle().await;
+    platform.advance(LEVEL).await;
+    platform.settle().await;
     assert_eq!(receiver.calls("retry").len(), 2);
-    cast.ada.post(&format!("/v1/incidents/{}/resolve", id(&incident)), json!({})).await.expect(200);
-    cast.ended_runs(&id(&incident)).await;
+    assert!(receiver.calls("ada").is_empty() && receiver.calls("grace").is_empty());
+    let group = cast.mttr().await;
+    assert_eq!(group.pointer("/mttr/mean_ms"), Some(&json!(time_to_resolve(&resolved))));
+    assert_eq!(group.pointer("/mtta/mean_ms"), Some(&json!(null)), "nobody had to acknowledge");
 }
 
 #[tokio::test(flavor = "multi_thread")]

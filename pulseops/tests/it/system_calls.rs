@@ -42,13 +42,15 @@ fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
 
 /// The reason that each call gives: the first literal, or the expression, after the opener.
 fn reasons(text: &str, opener: &str) -> Vec<String> {
-    let code = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let code =
+        text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     code.split(opener)
         .skip(1)
         .map(|after| {
             let arguments = &after[..after.find('|').unwrap_or(after.len()).min(200)];
             let literal = arguments.split('"').nth(1);
-            let plain = || arguments.split(')').next().unwrap_or_default().split_whitespace().collect::<String>();
+            let plain =
+                || arguments.split(')').next().unwrap_or_default().split_whitespace().collect::<String>();
             literal.map_or_else(plain, str::to_owned)
         })
         .collect()

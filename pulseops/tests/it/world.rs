@@ -24,7 +24,6 @@ const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr
 pub struct TestPlatform {
     pub db: TestDb,
     pub assembly: Assembly,
-    pub config: Config,
     /// REST, as nobody.
     pub nobody: Client,
     /// Where all gRPC services answer.
@@ -69,7 +68,7 @@ impl TestPlatform {
         let db = TestDb::with(&migrations()).await;
         let (assembly, ports) = start(&db, &config, &Role::ALL).await;
         let nobody = Client::new(format!("http://{}", ports.rest.expect("the gateway is here")));
-        Self { db, assembly, config, nobody, grpc: ports.grpc[0].0, forgiven: false }
+        Self { db, assembly, nobody, grpc: ports.grpc[0].0, forgiven: false }
     }
 
     /// A new organization and its owner.
@@ -100,14 +99,9 @@ impl TestPlatform {
         let admin = self.admin().await;
         let mut left = Vec::new();
         if !self.forgiven {
-            let started = std::time::Instant::now();
-            loop {
+            let clean = async || left_behind(&admin).await.is_empty().then_some(());
+            if tokio::time::timeout(SOON, eventually(Duration::MAX, clean)).await.is_err() {
                 left = left_behind(&admin).await;
-                if left.is_empty() || started.elapsed() > SOON {
-                    break;
-                }
-                // The net beneath wake-ups looks every 250 ms.
-                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
         if let Err(error) = self.assembly.stop().await {

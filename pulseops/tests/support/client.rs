@@ -65,7 +65,13 @@ impl Client {
         &self.base
     }
 
-    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<String>) -> Answer {
+    pub async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Answer {
         let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -122,20 +128,20 @@ impl Client {
         let email = email(name);
         let body = json!({"email": email, "password": PASSWORD, "name": name, "organization": format!("{name} Ltd")});
         let session = self.post("/v1/auth/register", body).await.expect(201);
-        self.signed_in(&session, email)
+        self.signed_in(&session)
     }
 
     pub async fn login(&self, email: &str) -> User {
-        let session = self.post("/v1/auth/login", json!({"email": email, "password": PASSWORD})).await.expect(200);
-        self.signed_in(&session, email.to_owned())
+        let session =
+            self.post("/v1/auth/login", json!({"email": email, "password": PASSWORD})).await.expect(200);
+        self.signed_in(&session)
     }
 
-    fn signed_in(&self, session: &Value, email: String) -> User {
+    fn signed_in(&self, session: &Value) -> User {
         User {
             id: text(session, "/user/id"),
             org: text(session, "/organization/id"),
             name: text(session, "/user/name"),
-            email,
             client: self.with_token(text(session, "/access_token")),
         }
     }
@@ -147,7 +153,6 @@ pub struct User {
     pub id: String,
     pub org: String,
     pub name: String,
-    pub email: String,
     client: Client,
 }
 
@@ -166,11 +171,6 @@ impl User {
         let body = json!({"email": email, "name": name, "role": role, "password": PASSWORD});
         self.create("/v1/users", body).await;
         self.login(&email).await
-    }
-
-    /// The same person with a new token, after the clock has moved on.
-    pub async fn again(&self) -> User {
-        self.login(&self.email).await
     }
 }
 

@@ -1,4 +1,5 @@
 //! What both test binaries need.
+#![allow(dead_code, reason = "each of the two uses a part")]
 
 pub mod client;
 pub mod left;

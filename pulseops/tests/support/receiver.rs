@@ -20,7 +20,6 @@ pub struct Call {
     pub to: String,
     /// `webhook-id` of a page, `idempotency-key` of an http step.
     pub key: String,
-    pub body: serde_json::Value,
 }
 
 /// How a request is answered.
@@ -95,14 +94,12 @@ async fn answer(
     State(script): State<Arc<Mutex<Script>>>,
     Path(to): Path<String>,
     headers: HeaderMap,
-    body: String,
 ) -> StatusCode {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let key = header("webhook-id").or_else(|| header("idempotency-key")).unwrap_or_default().to_owned();
     let reply = {
         let mut script = script.lock().unwrap_or_else(PoisonError::into_inner);
-        let body = serde_json::from_str(&body).unwrap_or_default();
-        script.calls.push(Call { to: to.clone(), key, body });
+        script.calls.push(Call { to: to.clone(), key });
         let next = script.next.get_mut(&to).and_then(VecDeque::pop_front);
         next.or_else(|| script.usual.get(&to).copied())
     };

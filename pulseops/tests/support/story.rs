@@ -9,8 +9,6 @@ use super::receiver::Receiver;
 pub struct Cast {
     pub ada: User,
     pub grace: User,
-    pub team: String,
-    pub policy: String,
     pub service: String,
     pub rule: String,
 }
@@ -35,7 +33,7 @@ impl Cast {
             json!({"slug": "payment", "name": "Payment", "team_id": team, "escalation_policy_id": policy});
         let service = id(&ada.create("/v1/services", service).await);
         let rule = id(&ada.create("/v1/rules", rule(&service, 3)).await);
-        Self { ada, grace, team, policy, service, rule }
+        Self { ada, grace, service, rule }
     }
 
     /// Calls the receiver's `retry` up to `tries` times before anybody is paged.
@@ -100,7 +98,9 @@ impl Cast {
     pub async fn mttr(&self) -> Value {
         let path = format!("/v1/analytics/mttr?service_id={}", self.service);
         self.ada
-            .until(&path, |answer| answer.pointer("/groups/0").filter(|group| group["resolved"] == json!(1)).cloned())
+            .until(&path, |answer| {
+                answer.pointer("/groups/0").filter(|group| group["resolved"] == json!(1)).cloned()
+            })
             .await
     }
 }

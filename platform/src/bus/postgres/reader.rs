@@ -99,6 +99,7 @@ impl PostgresReader {
         let mut connection = self.db.connection().await?;
         let mut rows = query().load::<ChunkRow>(&mut connection).await;
         if stale(&rows) {
+            drop(connection);
             connection = self.db.connection().await?;
             rows = query().load(&mut connection).await;
         }

@@ -61,7 +61,9 @@ appended AS MATERIALIZED (
     FROM chunks GROUP BY topic ORDER BY topic
 )
 SELECT (SELECT won FROM leader) AS won, coalesce((SELECT sum(count) FROM appended), 0)::int8 AS count,
-    (SELECT max(id) FROM moved) AS last_id, (SELECT array_agg(topic) FROM appended) AS topics";
+    (SELECT max(id) FROM moved) AS last_id, (SELECT array_agg(topic) FROM appended) AS topics,
+    pg_snapshot_xmin(pg_current_snapshot())::text::int8 AS oldest_open,
+    pg_snapshot_xmax(pg_current_snapshot())::text::int8 AS next_open";
 
 pub(super) const BOUNDS: &str = "
 SELECT p.partition,
@@ -114,6 +116,10 @@ pub(super) struct RelayRow {
     pub(super) last_id: Option<i64>,
     #[diesel(sql_type = Nullable<Array<Text>>)]
     pub(super) topics: Option<Vec<String>>,
+    #[diesel(sql_type = BigInt)]
+    pub(super) oldest_open: i64,
+    #[diesel(sql_type = BigInt)]
+    pub(super) next_open: i64,
 }
 
 #[derive(diesel::QueryableByName)]

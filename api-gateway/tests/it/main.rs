@@ -1,0 +1,10 @@
+//! The gateway on a real Postgres, with the real services behind it.
+
+mod access;
+mod dead_letters;
+mod durable;
+mod events;
+mod keys;
+mod limits;
+mod protocol;
+mod world;

@@ -1,0 +1,92 @@
+//! What the operator's commands say.
+
+use std::process::Output;
+
+use crate::home::Home;
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_what_is_missing_and_what_to_do() {
+    let home = Home::new();
+    let broken = [
+        ("DATABASE_URL", "postgres://me:hidden@127.0.0.1:1/none"),
+        ("PULSEOPS__SMTP__HOST", "127.0.0.1"),
+        ("PULSEOPS__SMTP__PORT", "1"),
+        ("PULSEOPS__DATA_DIR", "/dev/null/data"),
+    ];
+    let output = home.run(&["doctor"], &broken).await;
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    for (about, advice) in
+        [("postgres", "correct database.url"), ("smtp", "mail server"), ("data_dir", "set data_dir")]
+    {
+        let line = text.lines().position(|line| line.starts_with("FAIL") && line.contains(about));
+        let line = line.unwrap_or_else(|| panic!("{about} is not named: {text}"));
+        assert!(text.lines().nth(line + 1).is_some_and(|next| next.contains(advice)), "{about}: {text}");
+    }
+    assert!(!text.contains("hidden"), "{text}");
+
+    let no_server = [("PULSEOPS__POSTGRES__BIN_DIR", "/nowhere")];
+    let output = home.run(&["doctor"], &no_server).await;
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(
+        text.contains("FAIL  postgres programs") && text.contains("apt-get install postgresql"),
+        "{text}"
+    );
+    assert!(text.contains("`pulseops up` makes it"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_is_content_with_a_running_platform_and_a_second_one_is_refused() {
+    let home = Home::new();
+    let process = home.up().await;
+    let output = home.run(&["doctor"], &[]).await;
+    let text = said(&output);
+    assert!(output.status.success(), "{text}");
+    for about in ["migrations", "database roles", "clock", "bus", "rest.listen"] {
+        assert!(text.contains(&format!("ok    {about}")), "{about}: {text}");
+    }
+    let status = home.run(&["migrate", "status"], &[]).await;
+    assert_eq!(said(&status).trim(), "nothing pending");
+
+    let other_ports = [("PULSEOPS__REST__LISTEN", "127.0.0.1:0"), ("PULSEOPS__GRPC__LISTEN", "127.0.0.1:0")];
+    let second = home.run(&["up"], &other_ports).await;
+    assert_eq!(second.status.code(), Some(1));
+    assert!(said(&second).contains("another pulseops runs on"), "{}", said(&second));
+
+    let elsewhere = Home::new();
+    let taken = home.nobody().base().trim_start_matches("http://").to_owned();
+    let output = elsewhere.run(&["up"], &[("PULSEOPS__REST__LISTEN", &taken)]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("rest.listen"), "{}", said(&output));
+    assert!(process.terminate().await.success(), "{}", home.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_are_told_at_once_and_end_with_2() {
+    let home = Home::new();
+    std::fs::write(home.path().join("pulseops.toml"), "[rest]\nlisten = 8080\n[webb]\nport = 1\n")
+        .expect("a file");
+    let output = home.run(&["up"], &[("PULSEOPS__BUS__ENGINE", "pigeon")]).await;
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(2), "{text}");
+    for key in ["rest.listen", "webb", "bus.engine"] {
+        assert!(text.contains(key), "{key}: {text}");
+    }
+    let output = home.run(&["serve", "auth"], &[]).await;
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_alone_demands_the_secret() {
+    let home = Home::new();
+    let output = home.run(&["serve", "auth"], &[]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("serve` needs the same file"), "{}", said(&output));
+    let document = home.run(&["openapi"], &[]).await;
+    assert!(document.status.success() && said(&document).contains("\"openapi\": \"3.1.0\""));
+}
