@@ -1,6 +1,6 @@
 # The commands that people and CI call. Nothing else is needed to work on this repository.
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint fmt
+.PHONY: help run demo test lint fmt snapshots
 
 CARGO ?= cargo
 # CI must not change what is checked in.
@@ -12,6 +12,7 @@ help:
 	@echo "make test   all tests on a real Postgres"
 	@echo "make lint   format, clippy, rustdoc, dependencies"
 	@echo "make fmt    format"
+	@echo "make snapshots   write docs/openapi.json and the contract's tables anew"
 
 run:
 	scripts/bootstrap run
@@ -36,3 +37,6 @@ lint:
 
 fmt:
 	$(CARGO) fmt --all
+
+snapshots:
+	INSTA_UPDATE=always $(CARGO) test -p pulseops --test it contract
