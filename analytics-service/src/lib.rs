@@ -21,8 +21,6 @@ mod schema;
 mod store;
 
 use std::sync::Arc;
-use std::time::Duration;
-
 use include_dir::{Dir, include_dir};
 use platform::bus::TopicSpec;
 use platform::consumer::Options;
@@ -38,11 +36,8 @@ pub const NAME: &str = "analytics";
 pub static MIGRATIONS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../migrations/analytics");
 
 /// What it listens to.
-pub const INCIDENTS: TopicSpec = TopicSpec {
-    name: topics::INCIDENTS.name,
-    partitions: topics::INCIDENTS.partitions,
-    retention: Duration::from_millis(topics::INCIDENTS.retention_ms),
-};
+pub const INCIDENTS: TopicSpec =
+    TopicSpec::new(topics::INCIDENTS.name, topics::INCIDENTS.partitions, topics::INCIDENTS.retention_ms);
 
 /// Starts the consumer and gives the RPCs.
 ///

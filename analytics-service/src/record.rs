@@ -87,8 +87,7 @@ fn apply(before: Option<&Record>, step: &Step) -> Result<Record> {
     let created_at = of(time(incident.created_at.as_ref()), "created_at")?;
     let first_acknowledged_at = time(incident.first_acknowledged_at.as_ref());
     let status = of(Status::from_wire(incident.status), "status")?;
-    let resolved_at =
-        time(incident.resolved_at.as_ref()).filter(|_| status == Status::Resolved);
+    let resolved_at = time(incident.resolved_at.as_ref()).filter(|_| status == Status::Resolved);
     let service = of(event.service.as_ref(), "service")?;
     let mut record = Record {
         org_id: step.org,

@@ -10,6 +10,7 @@ use diesel::upsert::excluded;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::Result;
+use platform::page::Page;
 use uuid::Uuid;
 
 pub use statistics::{CountRow, Grouping, StatisticRow, count_by, statistics};
@@ -77,19 +78,16 @@ pub async fn upsert_records(conn: &mut AsyncPgConnection, records: Vec<Record>) 
     Ok(newer.execute(conn).await?)
 }
 
-/// Up to `limit` records behind `after`, by creation.
+/// One page of records, by creation.
 pub async fn list_records(
     conn: &mut AsyncPgConnection,
     org: OrgId,
     filter: &Filter,
-    descending: bool,
-    after: Option<(DateTime<Utc>, Uuid)>,
-    limit: i64,
+    page: &Page<(DateTime<Utc>, Uuid)>,
 ) -> Result<Vec<Record>> {
     let mut query = incident_records::table
         .filter(dsl::org_id.eq(org).and(dsl::merged.eq(false)))
         .select(Record::as_select())
-        .limit(limit)
         .into_boxed();
     if !filter.service_ids.is_empty() {
         query = query.filter(dsl::service_id.eq_any(&filter.service_ids));
@@ -109,6 +107,5 @@ pub async fn list_records(
     if let Some(until) = filter.created_before {
         query = query.filter(dsl::created_at.lt(until));
     }
-    query = platform::keyset!(query, dsl::created_at, dsl::incident_id, descending, after);
-    Ok(query.load(conn).await?)
+    Ok(platform::keyset!(query, dsl::created_at, dsl::incident_id, page).load(conn).await?)
 }

@@ -5,7 +5,6 @@ use platform::ctx::Ctx;
 use platform::db::Db;
 use platform::dead_letters::{self, DeadLetter, Filter};
 use platform::error::{Error, Result};
-use platform::page::{self, Fingerprint, PageToken};
 use platform::rpc::unpack;
 use platform::wake::Wakes;
 use proto::api::v1 as wire;
@@ -64,13 +63,9 @@ async fn list(
         states: request.state().filter_map(state_name).map(str::to_owned).collect(),
         topics: Vec::new(),
     };
-    let same = wire::ListDeadLettersRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    let list = Fingerprint::of_message(&same);
-    let after: Option<Uuid> = PageToken::decode(&request.page_token, list)?;
-    let size = page::size(request.page_size);
-    let limit = i64::try_from(size).unwrap_or(i64::MAX).saturating_add(1);
-    let rows = dead_letters::list(conn, cx.org, &filter, after, limit).await?;
-    let (rows, next_page_token) = page::finish(rows, size, list, |row| row.id)?;
+    let page = platform::page!(request, "-id")?;
+    let rows = dead_letters::list(conn, cx.org, &filter, page.after, page.limit()).await?;
+    let (rows, next_page_token) = page.finish(rows, |row| row.id)?;
     let items = rows.into_iter().map(|row| pack(row, false)).collect();
     Ok(wire::ListDeadLettersResponse { items, next_page_token })
 }

@@ -43,11 +43,8 @@ use services::Services;
 use sink::{Log, Meter, Outgoing};
 
 /// Where events go.
-pub const EVENTS: TopicSpec = TopicSpec {
-    name: topics::EVENTS.name,
-    partitions: topics::EVENTS.partitions,
-    retention: Duration::from_millis(topics::EVENTS.retention_ms),
-};
+pub const EVENTS: TopicSpec =
+    TopicSpec::new(topics::EVENTS.name, topics::EVENTS.partitions, topics::EVENTS.retention_ms);
 
 const SEND_EVENTS: &str = "/pulseops.events.v1.EventService/SendEvents";
 const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@ use diesel_async::AsyncPgConnection;
 use platform::access::AccessTable;
 use platform::ctx::{Ctx, Permissions, Principal, PrincipalKind};
 use platform::error::{Error, Result};
-use platform::page::{self, Fingerprint, PageToken};
+use platform::page::Page;
 use platform::secret::{Secret, random_key, sha256};
 use platform::token::{API_KEY_PREFIX, Claims, INTEGRATION_KEY_PREFIX, Signer};
 use proto::auth::v1 as pb;
@@ -146,14 +146,10 @@ pub async fn list(
     cx: &Ctx,
     conn: &mut AsyncPgConnection,
     which: Which,
-    page_size: i32,
-    page_token: &str,
+    page: &Page<(DateTime<Utc>, KeyId)>,
 ) -> Result<(Vec<ApiKey>, String)> {
-    let list = Fingerprint::of([format!("{which:?}")]);
-    let after: Option<(DateTime<Utc>, KeyId)> = PageToken::decode(page_token, list)?;
-    let size = page::size(page_size);
-    let rows = store::api_keys::list(conn, cx.org, which, after, store::one_more(size)).await?;
-    page::finish(rows, size, list, |key| (key.created_at, key.id))
+    let rows = store::api_keys::list(conn, cx.org, which, page).await?;
+    page.finish(rows, |key| (key.created_at, key.id))
 }
 
 /// Revokes an API key, or the integration key of `service`; nothing happens when it was revoked

@@ -1,8 +1,6 @@
 //! What the others hear: topic `pulseops.auth.v1`, keyed by organization, one partition, so that
 //! every process tails it as one sequence.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 use platform::bus::{Envelope, Record, TopicSpec};
@@ -12,7 +10,7 @@ use platform::outbox::{self, Message};
 use proto::events::v1::access_revoked::Subject;
 use proto::events::v1::{AccessRevoked, UserEvent};
 use proto::time::to_timestamp;
-use proto::topics;
+use proto::topics::AUTH;
 use uuid::Uuid;
 
 use crate::convert;
@@ -20,11 +18,7 @@ use crate::store::users::User;
 use crate::words::{KeyId, SessionId, UserId};
 
 /// The topic.
-pub static TOPIC: TopicSpec = TopicSpec {
-    name: topics::AUTH.name,
-    partitions: topics::AUTH.partitions,
-    retention: Duration::from_millis(topics::AUTH.retention_ms),
-};
+pub static TOPIC: TopicSpec = TopicSpec::new(AUTH.name, AUTH.partitions, AUTH.retention_ms);
 
 /// An organization was registered with its first user.
 pub const USER_REGISTERED: &str = "pulseops.auth.user.registered.v1";

@@ -132,13 +132,12 @@ impl Auth {
     ) -> Result<(Vec<ApiKey>, String)> {
         let service = service_id(&request.service_id)?;
         let which = Which::Integration { service };
-        let page = tx!(self.db, cx, |conn| {
-            api_keys::list(cx, conn, which, request.page_size, &request.page_token).await
-        })?;
-        if page.0.is_empty() {
+        let page = platform::page!(request, "created_at")?;
+        let keys = tx!(self.db, cx, |conn| api_keys::list(cx, conn, which, &page).await)?;
+        if keys.0.is_empty() {
             self.find_service(cx, service).await?;
         }
-        Ok(page)
+        Ok(keys)
     }
 
     async fn check_service(&self, cx: &Ctx, id: Uuid) -> Result<()> {

@@ -43,7 +43,7 @@ use std::time::Duration;
 
 use include_dir::{Dir, include_dir};
 use platform::deps::{Deps, Service};
-use platform::error::{Error, Result};
+use platform::error::Result;
 use platform::lifecycle::Stage;
 use proto::auth::v1::access_service_server::AccessServiceServer;
 use proto::auth::v1::api_key_service_server::ApiKeyServiceServer;
@@ -85,9 +85,4 @@ pub async fn build(deps: &Deps, config: &Config) -> Result<Service> {
         .add(AccessServiceServer::new(auth))
         .behind(deps.door.clone());
     Ok(service)
-}
-
-/// What the contract's rules say of a merged resource, as the codec would have said it.
-fn violations(found: Vec<proto::Violation>) -> Error {
-    proto::codec::invalid(found).into()
 }

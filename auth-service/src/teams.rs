@@ -1,16 +1,13 @@
 //! Teams and their members.
 
-use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 use platform::ctx::Ctx;
 use platform::error::{Error, Result};
-use platform::page::{self, Fingerprint, PageToken, Sort};
+use platform::page::{CONFIG_SORTS, ConfigKey};
 use proto::auth::v1 as pb;
 
 use crate::store::teams::{Team, TeamChange, TeamMember};
 use crate::store::users::User;
-use crate::store::{DEFAULT_SORT, SORTS, Seek};
-use crate::users::check_version;
 use crate::words::{TeamId, UserId};
 use crate::{audit, convert, store};
 
@@ -44,14 +41,9 @@ pub async fn list(
     conn: &mut AsyncPgConnection,
     request: &pb::ListTeamsRequest,
 ) -> Result<(Vec<Team>, String)> {
-    let sort = Sort::parse(&request.sort, SORTS, DEFAULT_SORT)?;
-    let bare = pb::ListTeamsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    let list = Fingerprint::of_message(&bare);
-    let after = Seek::decode(&request.page_token, list, sort)?;
-    let size = page::size(request.page_size);
-    let limit = store::one_more(size);
-    let rows = store::teams::list(conn, cx.org, request.archived, sort, after, limit).await?;
-    page::finish(rows, size, list, |team| store::seek_key(sort, team.created_at, &team.name, team.id.into()))
+    let page = platform::page!(request, CONFIG_SORTS, "created_at")?;
+    let rows = store::teams::list(conn, cx.org, request.archived, &page).await?;
+    page.finish(rows, |team| ConfigKey::of(page.sort, team.created_at, &team.name, team.id.into()))
 }
 
 /// Changes the fields that the mask names.
@@ -59,13 +51,10 @@ pub async fn list(
 /// # Errors
 /// NotFound; Precondition `version_mismatch`; Conflict `archived`; Invalid at the field.
 pub async fn update(cx: &Ctx, conn: &mut AsyncPgConnection, request: &pb::UpdateTeamRequest) -> Result<Team> {
-    let (Some(patch), Some(mask)) = (&request.team, &request.update_mask) else {
-        return Err(Error::field("team", "required", "is required"));
-    };
     let before = lock(cx, conn, TeamId::parse("id", &request.id)?).await?;
-    check_version(cx, before.version)?;
-    let merged = proto::merge(&convert::team(&before), patch, mask).map_err(crate::violations)?;
-    proto::check_resource("team", &merged).map_err(crate::violations)?;
+    cx.expect_version(before.version)?;
+    let (patch, mask) = (request.team.as_ref(), request.update_mask.as_ref());
+    let merged = proto::update("team", &convert::team(&before), patch, mask)?;
     let by = cx.principal.subject().to_string();
     let change = TeamChange {
         name: &merged.name,
@@ -87,7 +76,7 @@ pub async fn update(cx: &Ctx, conn: &mut AsyncPgConnection, request: &pb::Update
 /// NotFound; Precondition `version_mismatch`.
 pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: TeamId) -> Result<()> {
     let before = store::teams::get_to_change(conn, cx.org, id).await?;
-    check_version(cx, before.version)?;
+    cx.expect_version(before.version)?;
     if before.archived_at.is_some() {
         return Ok(());
     }
@@ -159,12 +148,9 @@ pub async fn list_members(
 ) -> Result<(Vec<(TeamMember, User)>, String)> {
     let team = TeamId::parse("team_id", &request.team_id)?;
     store::teams::get(conn, cx.org, team).await?;
-    let list = Fingerprint::of(["team_members", &team.to_string()]);
-    let after: Option<(DateTime<Utc>, UserId)> = PageToken::decode(&request.page_token, list)?;
-    let size = page::size(request.page_size);
-    let limit = store::one_more(size);
-    let rows = store::teams::list_members(conn, cx.org, team, after, limit).await?;
-    page::finish(rows, size, list, |(member, _)| (member.added_at, member.user_id))
+    let page = platform::page!(request, "added_at")?;
+    let rows = store::teams::list_members(conn, cx.org, team, &page).await?;
+    page.finish(rows, |(member, _)| (member.added_at, member.user_id))
 }
 
 /// Takes a user out of a team.

@@ -5,14 +5,12 @@ use diesel_async::AsyncPgConnection;
 use platform::access::AccessTable;
 use platform::ctx::{Ctx, Permissions};
 use platform::error::{Error, Result};
-use platform::page::{self, Fingerprint, Sort};
+use platform::page::{CONFIG_SORTS, ConfigKey};
 use platform::secret::Secret;
-use prost_types::FieldMask;
 use proto::auth::v1 as pb;
 
 use crate::roles::{self, Caller, Change, Refusal};
 use crate::store::users::{Filter, NewUser, User, UserChange};
-use crate::store::{DEFAULT_SORT, SORTS, Seek};
 use crate::words::{Role, TeamId, UserId, UserStatus};
 use crate::{audit, convert, events, passwords, store};
 
@@ -78,18 +76,13 @@ pub async fn list(
     conn: &mut AsyncPgConnection,
     request: &pb::ListUsersRequest,
 ) -> Result<(Vec<User>, String)> {
-    let sort = Sort::parse(&request.sort, SORTS, DEFAULT_SORT)?;
-    let bare = pb::ListUsersRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    let list = Fingerprint::of_message(&bare);
-    let after = Seek::decode(&request.page_token, list, sort)?;
+    let page = platform::page!(request, CONFIG_SORTS, "created_at")?;
     let roles: Vec<Role> = request.role.iter().filter_map(|role| convert::role(*role)).collect();
     let team = |id: &String| TeamId::parse("team_id", id);
     let teams = request.team_id.iter().map(team).collect::<Result<Vec<_>>>()?;
     let filter = Filter { roles: &roles, teams: &teams, archived: request.archived };
-    let size = page::size(request.page_size);
-    let limit = store::one_more(size);
-    let rows = store::users::list(conn, cx.org, filter, sort, after, limit).await?;
-    page::finish(rows, size, list, |user| store::seek_key(sort, user.created_at, &user.name, user.id.into()))
+    let rows = store::users::list(conn, cx.org, filter, &page).await?;
+    page.finish(rows, |user| ConfigKey::of(page.sort, user.created_at, &user.name, user.id.into()))
 }
 
 /// Changes the fields that `mask` names.
@@ -104,16 +97,15 @@ pub async fn update(
     request: &pb::UpdateUserRequest,
     password: Option<&NewPassword>,
 ) -> Result<User> {
-    let (Some(patch), Some(mask)) = (&request.user, &request.update_mask) else {
-        return Err(required("user"));
-    };
     let id = UserId::parse("id", &request.id)?;
     let before = lock(cx, conn, id).await?;
-    let merged = merge(&before, patch, mask)?;
+    let (patch, mask) = (request.user.as_ref(), request.update_mask.as_ref());
+    let merged = proto::update("user", &convert::user(&before), patch, mask)?;
+    check_words(&merged)?;
     if let Some(password) = password {
         passwords::check_not_email(password.plain.expose(), &before.email, "user.password")?;
     }
-    let touches_password = mask.paths.iter().any(|path| path == "password");
+    let touches_password = mask.is_some_and(|mask| mask.paths.iter().any(|path| path == "password"));
     let role = convert::role(merged.role).ok_or_else(|| required("user.role"))?;
     let status = convert::status(merged.status).ok_or_else(|| required("user.status"))?;
     let after = roles::Standing { role, status, archived: false };
@@ -151,7 +143,7 @@ pub async fn update(
 pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, access: &AccessTable, id: UserId) -> Result<()> {
     store::organizations::lock(conn, cx.org).await?;
     let before = store::users::get_to_change(conn, cx.org, id).await?;
-    check_version(cx, before.version)?;
+    cx.expect_version(before.version)?;
     if before.archived_at.is_some() {
         return Ok(());
     }
@@ -184,18 +176,11 @@ pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, access: &AccessTabl
 async fn lock(cx: &Ctx, conn: &mut AsyncPgConnection, id: UserId) -> Result<User> {
     store::organizations::lock(conn, cx.org).await?;
     let user = store::users::get_to_change(conn, cx.org, id).await?;
-    check_version(cx, user.version)?;
+    cx.expect_version(user.version)?;
     if user.archived_at.is_some() {
         return Err(Error::conflict("archived", "an archived user cannot be changed"));
     }
     Ok(user)
-}
-
-fn merge(before: &User, patch: &pb::User, mask: &FieldMask) -> Result<pb::User> {
-    let merged = proto::merge(&convert::user(before), patch, mask).map_err(crate::violations)?;
-    proto::check_resource("user", &merged).map_err(crate::violations)?;
-    check_words(&merged)?;
-    Ok(merged)
 }
 
 /// Tokens, and sessions when it says so, end as far as `change` takes rights away.
@@ -245,14 +230,6 @@ fn is_language_tag(text: &str) -> bool {
         |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
     let language = text.split('-').next().unwrap_or_default();
     language.bytes().all(|b| b.is_ascii_alphabetic()) && text.split('-').all(subtag)
-}
-
-/// `If-Match` against the version that is there.
-pub fn check_version(cx: &Ctx, current: i64) -> Result<()> {
-    match cx.if_match {
-        Some(expected) if expected != current => Err(Error::version_mismatch(current)),
-        _ => Ok(()),
-    }
 }
 
 fn required(field: &str) -> Error {

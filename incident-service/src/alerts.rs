@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncPgConnection;
 use platform::ctx::Ctx;
 use platform::error::Result;
-use platform::page;
+use platform::page::Page;
 use proto::incident::v1 as wire;
 
 pub use auto_resolve::AutoResolve;
@@ -16,9 +16,9 @@ pub use signal::{Signal, apply};
 use crate::convert;
 use crate::incidents::parse_ids;
 use crate::kinds::{AlertId, AlertStatus, ServiceId, Severity};
+use crate::store::TimeKey;
 use crate::store::alerts::{self as store, Alert, Filter};
 use crate::store::incidents::{self, Named};
-use crate::store::{Page, TimeKey};
 
 /// Leased: an alert that stays quiet resolves itself.
 pub const TABLE: &str = "alerts";
@@ -38,12 +38,7 @@ pub async fn list(
     conn: &mut AsyncPgConnection,
     request: &wire::ListAlertsRequest,
 ) -> Result<wire::ListAlertsResponse> {
-    let bound = wire::ListAlertsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    let page = Page::read(
-        (request.page_size, &request.page_token),
-        (&request.sort, &["started_at"], "-started_at"),
-        &bound,
-    )?;
+    let page = platform::page!(request, &["started_at"], "-started_at")?;
     let service_ids = parse_ids("service_id", &request.service_id)?;
     let filter = Filter {
         incident_id: None,
@@ -61,10 +56,7 @@ pub async fn list_of_incident(
     conn: &mut AsyncPgConnection,
     request: &wire::ListIncidentAlertsRequest,
 ) -> Result<wire::ListAlertsResponse> {
-    let bound =
-        wire::ListIncidentAlertsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    let page =
-        Page::read((request.page_size, &request.page_token), ("", &["started_at"], "-started_at"), &bound)?;
+    let page = platform::page!(request, "-started_at")?;
     let incident = incidents::get(conn, cx.org, Named::parse(&request.id)?).await?;
     let filter = Filter { incident_id: Some(incident.id), ..Filter::default() };
     answer(cx, conn, &filter, &page).await
@@ -78,6 +70,6 @@ async fn answer(
 ) -> Result<wire::ListAlertsResponse> {
     let rows = store::list(conn, cx.org, filter, page).await?;
     let key = |row: &Alert| (row.started_at, row.id.uuid());
-    let (rows, next_page_token) = page::finish(rows, page.size, page.list, key)?;
+    let (rows, next_page_token) = page.finish(rows, key)?;
     Ok(wire::ListAlertsResponse { items: rows.iter().map(convert::alert).collect(), next_page_token })
 }

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use platform::error::{Error, FieldError, Result};
+use platform::error::{Error, Result};
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Timestamp, Value};
-use proto::Violation;
 use proto::api::v1 as api;
 use proto::incident::v1 as wire;
 use proto::time::{from_timestamp, to_timestamp};
@@ -35,12 +34,6 @@ pub fn read_time(field: &str, time: Option<&Timestamp>) -> Result<Option<DateTim
     let Some(time) = time else { return Ok(None) };
     let read = from_timestamp(time);
     read.map(Some).ok_or_else(|| Error::field(field, "out_of_range", "is no time that we can keep"))
-}
-
-/// Violations of the contract as our error.
-pub fn invalid(violations: Vec<Violation>) -> Error {
-    let fault = |violation: Violation| FieldError::new(violation.field, violation.code, violation.detail);
-    Error::fields(violations.into_iter().map(fault).collect())
 }
 
 pub fn actor(actor: &Actor) -> api::Actor {

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 use platform::ctx::Ctx;
 use platform::error::{Error, Result};
-use platform::{outbox, page};
+use platform::outbox;
 use proto::incident::v1 as wire;
 use uuid::Uuid;
 
@@ -22,18 +22,10 @@ use crate::convert;
 use crate::json::Actor;
 use crate::kinds::{ServiceId, Severity, Status, Urgency};
 use crate::store::incidents::{self as store, Incident, Key, Named};
-use crate::store::{Page, services, timeline};
+use crate::store::{services, timeline};
 
 pub async fn get(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<Incident> {
     store::get(conn, cx.org, Named::parse(id)?).await
-}
-
-/// Refuses a caller who expects another version.
-pub fn expect_version(cx: &Ctx, current: i64) -> Result<()> {
-    match cx.if_match {
-        Some(expected) if expected != current => Err(Error::version_mismatch(current)),
-        _ => Ok(()),
-    }
 }
 
 /// The next version of `incident`, written with its entry and its event.
@@ -72,15 +64,9 @@ pub async fn list(
     conn: &mut AsyncPgConnection,
     request: &wire::ListIncidentsRequest,
 ) -> Result<wire::ListIncidentsResponse> {
-    let bound = wire::ListIncidentsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    let page = Page::<Key>::read(
-        (request.page_size, &request.page_token),
-        (&request.sort, &["created_at", "number"], "-created_at"),
-        &bound,
-    )?;
+    let page = platform::page!(request, &["created_at", "number"], "-created_at")?;
     let rows = store::list(conn, cx.org, &filter(request)?, &page).await?;
-    let (rows, next_page_token) =
-        page::finish(rows, page.size, page.list, |row| Key::of(page.sort.field, row))?;
+    let (rows, next_page_token) = page.finish(rows, |row| Key::of(page.sort.field, row))?;
     Ok(wire::ListIncidentsResponse { items: rows.iter().map(convert::incident).collect(), next_page_token })
 }
 

@@ -33,7 +33,6 @@ mod sweep;
 mod timeline;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::TimeDelta;
 use include_dir::{Dir, include_dir};
@@ -42,6 +41,7 @@ use platform::consumer::Options;
 use platform::deps::{Deps, Service};
 use platform::error::Result;
 use platform::leased::Handle;
+use proto::topics;
 
 pub use config::Config;
 
@@ -52,18 +52,12 @@ pub const NAME: &str = "incident";
 pub static MIGRATIONS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../migrations/incident");
 
 /// What systems report, keyed by organization and service.
-pub static EVENTS: TopicSpec = spec(proto::topics::EVENTS);
+pub static EVENTS: TopicSpec =
+    TopicSpec::new(topics::EVENTS.name, topics::EVENTS.partitions, topics::EVENTS.retention_ms);
 
 /// What happens to incidents, keyed by incident.
-pub static INCIDENTS: TopicSpec = spec(proto::topics::INCIDENTS);
-
-const fn spec(topic: proto::topics::Topic) -> TopicSpec {
-    TopicSpec {
-        name: topic.name,
-        partitions: topic.partitions,
-        retention: Duration::from_millis(topic.retention_ms),
-    }
-}
+pub static INCIDENTS: TopicSpec =
+    TopicSpec::new(topics::INCIDENTS.name, topics::INCIDENTS.partitions, topics::INCIDENTS.retention_ms);
 
 /// Puts the service together and starts its relay, its consumer, its driver and its sweeper.
 ///

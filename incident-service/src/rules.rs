@@ -3,17 +3,16 @@
 use diesel_async::AsyncPgConnection;
 use platform::ctx::Ctx;
 use platform::error::{Error, FieldError, Result};
-use platform::page;
+use platform::page::{CONFIG_SORTS, ConfigKey};
 use proto::incident::v1 as wire;
 
 use crate::convert;
 use crate::engine::{Names, Scope, Selection, Template, sample_to_cel};
-use crate::incidents::{expect_version, parse_ids};
+use crate::incidents::parse_ids;
 use crate::json::{Condition, Json};
 use crate::kinds::{RuleId, ServiceId, Severity};
-use crate::store::Page;
 use crate::store::rules::{self as store, Filter, Rule};
-use crate::store::services::{self, Key};
+use crate::store::services;
 
 pub async fn create(cx: &Ctx, conn: &mut AsyncPgConnection, draft: wire::Rule) -> Result<Rule> {
     let service_id = ServiceId::parse("rule.service_id", &draft.service_id)?;
@@ -68,12 +67,9 @@ pub async fn update(
     request: &wire::UpdateRuleRequest,
 ) -> Result<Rule> {
     let mut rule = store::lock(conn, cx.org, RuleId::parse("id", &request.id)?).await?;
-    expect_version(cx, rule.version)?;
-    let patch = request.rule.clone().unwrap_or_default();
-    let mask = request.update_mask.clone().unwrap_or_default();
-    let merged = proto::merge(&convert::rule(&rule), &patch, &mask)
-        .map_err(|violations| convert::invalid(violations).under("rule"))?;
-    proto::check_resource("rule", &merged).map_err(convert::invalid)?;
+    cx.expect_version(rule.version)?;
+    let (patch, mask) = (request.rule.as_ref(), request.update_mask.as_ref());
+    let merged = proto::update("rule", &convert::rule(&rule), patch, mask)?;
     write(&mut rule, merged)?;
     changed(cx, conn, &mut rule).await?;
     Ok(rule)
@@ -90,7 +86,7 @@ async fn changed(cx: &Ctx, conn: &mut AsyncPgConnection, rule: &mut Rule) -> Res
 /// Archives a rule; archiving it again changes nothing.
 pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<()> {
     let mut rule = store::lock(conn, cx.org, RuleId::parse("id", id)?).await?;
-    expect_version(cx, rule.version)?;
+    cx.expect_version(rule.version)?;
     if rule.archived_at.is_some() {
         return Ok(());
     }
@@ -172,17 +168,12 @@ pub async fn list(
     conn: &mut AsyncPgConnection,
     request: &wire::ListRulesRequest,
 ) -> Result<wire::ListRulesResponse> {
-    let bound = wire::ListRulesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    let page = Page::<Key>::read(
-        (request.page_size, &request.page_token),
-        (&request.sort, &["created_at", "name"], "-created_at"),
-        &bound,
-    )?;
+    let page = platform::page!(request, CONFIG_SORTS, "-created_at")?;
     let service_ids = parse_ids("service_id", &request.service_id)?;
     let filter =
         Filter { service_ids: service_ids.into_iter().map(ServiceId).collect(), archived: request.archived };
     let rows = store::list(conn, cx.org, &filter, &page).await?;
-    let key = |row: &Rule| Key::of(page.sort.field, &row.name, row.created_at, row.id.uuid());
-    let (rows, next_page_token) = page::finish(rows, page.size, page.list, key)?;
+    let key = |row: &Rule| ConfigKey::of(page.sort, row.created_at, &row.name, row.id.uuid());
+    let (rows, next_page_token) = page.finish(rows, key)?;
     Ok(wire::ListRulesResponse { items: rows.iter().map(convert::rule).collect(), next_page_token })
 }

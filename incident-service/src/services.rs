@@ -5,17 +5,16 @@ use std::collections::HashMap;
 use diesel_async::AsyncPgConnection;
 use platform::ctx::Ctx;
 use platform::error::{Error, Result};
-use platform::page;
+use platform::page::{CONFIG_SORTS, ConfigKey};
 use proto::incident::v1 as wire;
 use uuid::Uuid;
 
 use crate::convert;
-use crate::incidents::{expect_version, parse_ids};
+use crate::incidents::parse_ids;
 use crate::json::Json;
 use crate::kinds::ServiceId;
 use crate::peers::Reference;
-use crate::store::Page;
-use crate::store::services::{self as store, Filter, Key, Service};
+use crate::store::services::{self as store, Filter, Service};
 
 /// What a service refers to in other services, checked there before the transaction.
 #[derive(Clone, Debug, Default)]
@@ -73,12 +72,9 @@ pub async fn update(
     references: References,
 ) -> Result<Service> {
     let mut service = store::lock(conn, cx.org, ServiceId::parse("id", &request.id)?).await?;
-    expect_version(cx, service.version)?;
-    let patch = request.service.clone().unwrap_or_default();
-    let mask = request.update_mask.clone().unwrap_or_default();
-    let merged = proto::merge(&convert::service(&service), &patch, &mask)
-        .map_err(|violations| convert::invalid(violations).under("service"))?;
-    proto::check_resource("service", &merged).map_err(convert::invalid)?;
+    cx.expect_version(service.version)?;
+    let (patch, mask) = (request.service.as_ref(), request.update_mask.as_ref());
+    let merged = proto::update("service", &convert::service(&service), patch, mask)?;
     write(&mut service, merged, references)?;
     changed(cx, conn, &mut service).await?;
     Ok(service)
@@ -122,7 +118,7 @@ fn write(service: &mut Service, from: wire::Service, references: References) -> 
 /// Archives a service; archiving it again changes nothing.
 pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<()> {
     let mut service = store::lock(conn, cx.org, ServiceId::parse("id", id)?).await?;
-    expect_version(cx, service.version)?;
+    cx.expect_version(service.version)?;
     if service.archived_at.is_some() {
         return Ok(());
     }
@@ -140,20 +136,15 @@ pub async fn list(
     conn: &mut AsyncPgConnection,
     request: &wire::ListServicesRequest,
 ) -> Result<wire::ListServicesResponse> {
-    let bound = wire::ListServicesRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    let page = Page::<Key>::read(
-        (request.page_size, &request.page_token),
-        (&request.sort, &["created_at", "name"], "-created_at"),
-        &bound,
-    )?;
+    let page = platform::page!(request, CONFIG_SORTS, "-created_at")?;
     let filter = Filter {
         team_ids: parse_ids("team_id", &request.team_id)?,
         slugs: request.slug.clone(),
         archived: request.archived,
     };
     let rows = store::list(conn, cx.org, &filter, &page).await?;
-    let key = |row: &Service| Key::of(page.sort.field, &row.name, row.created_at, row.id.uuid());
-    let (rows, next_page_token) = page::finish(rows, page.size, page.list, key)?;
+    let key = |row: &Service| ConfigKey::of(page.sort, row.created_at, &row.name, row.id.uuid());
+    let (rows, next_page_token) = page.finish(rows, key)?;
     Ok(wire::ListServicesResponse { items: rows.iter().map(convert::service).collect(), next_page_token })
 }
 

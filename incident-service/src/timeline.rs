@@ -3,7 +3,6 @@
 use diesel_async::AsyncPgConnection;
 use platform::ctx::Ctx;
 use platform::error::{Error, Result};
-use platform::page;
 use proto::incident::v1 as wire;
 use proto::incident::v1::record_step_request::Data as StepData;
 use proto::incident::v1::timeline_entry::Data;
@@ -12,7 +11,6 @@ use crate::announce;
 use crate::convert;
 use crate::json::Actor;
 use crate::kinds::TimelineKind;
-use crate::store::Page;
 use crate::store::incidents::{self, Named};
 use crate::store::timeline::{self as store, Entry};
 
@@ -70,12 +68,11 @@ pub async fn list(
     conn: &mut AsyncPgConnection,
     request: &wire::ListTimelineRequest,
 ) -> Result<wire::ListTimelineResponse> {
-    let bound = wire::ListTimelineRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    let page = Page::read((request.page_size, &request.page_token), (&request.sort, &["at"], "at"), &bound)?;
+    let page = platform::page!(request, &["at"], "at")?;
     let kinds: Vec<TimelineKind> = request.kind.iter().copied().filter_map(TimelineKind::from_wire).collect();
     let incident = incidents::get(conn, cx.org, Named::parse(&request.id)?).await?;
     let rows = store::list(conn, cx.org, incident.id, &kinds, &page).await?;
-    let (rows, next_page_token) = page::finish(rows, page.size, page.list, |row: &Entry| (row.at, row.id))?;
+    let (rows, next_page_token) = page.finish(rows, |row: &Entry| (row.at, row.id))?;
     let items = rows.into_iter().map(convert::entry).collect::<Result<_>>()?;
     Ok(wire::ListTimelineResponse { items, next_page_token })
 }

@@ -71,17 +71,8 @@ struct State<T, R> {
 
 impl<T, R> Buffer<T, R> {
     pub fn new(limits: Limits) -> Self {
-        let state = State {
-            queue: VecDeque::new(),
-            items: 0,
-            bytes: 0,
-            closed: false,
-        };
-        Self {
-            limits,
-            state: Mutex::new(state),
-            arrived: Notify::new(),
-        }
+        let state = State { queue: VecDeque::new(), items: 0, bytes: 0, closed: false };
+        Self { limits, state: Mutex::new(state), arrived: Notify::new() }
     }
 
     pub fn push(&self, entry: Entry<T, R>) -> Result<(), Refused> {
@@ -94,9 +85,7 @@ impl<T, R> Buffer<T, R> {
             return Err(Refused::Closed);
         }
         if state.items + items > self.limits.items || state.bytes + bytes > self.limits.bytes {
-            return Err(Refused::Full {
-                retry_after: self.limits.retry_after,
-            });
+            return Err(Refused::Full { retry_after: self.limits.retry_after });
         }
         state.items += items;
         state.bytes += bytes;
@@ -149,16 +138,12 @@ impl<T, R> Buffer<T, R> {
     }
 }
 
-fn take_batch<T, R>(
-    queue: &mut VecDeque<Entry<T, R>>,
-    limits: &Limits,
-) -> Option<Vec<Entry<T, R>>> {
+fn take_batch<T, R>(queue: &mut VecDeque<Entry<T, R>>, limits: &Limits) -> Option<Vec<Entry<T, R>>> {
     let first = queue.pop_front()?;
     let (mut items, mut bytes) = (first.items.len(), first.bytes);
     let mut batch = vec![first];
     while let Some(next) = queue.front() {
-        if items + next.items.len() > limits.batch_items || bytes + next.bytes > limits.batch_bytes
-        {
+        if items + next.items.len() > limits.batch_items || bytes + next.bytes > limits.batch_bytes {
             break;
         }
         items += next.items.len();

@@ -60,10 +60,7 @@ pub struct Pipeline<T, S: Sink<T>> {
 
 impl<T, S: Sink<T>> Clone for Pipeline<T, S> {
     fn clone(&self) -> Self {
-        Self {
-            buffer: self.buffer.clone(),
-            observer: self.observer.clone(),
-        }
+        Self { buffer: self.buffer.clone(), observer: self.observer.clone() }
     }
 }
 
@@ -87,10 +84,7 @@ impl<T: Weigh + Send + 'static, S: Sink<T>> Pipeline<T, S> {
     /// A pipeline and one worker for it; more come from [`Pipeline::worker`]. With several workers
     /// several writes are under way at once and batches may become durable out of order.
     pub fn new(sink: Arc<S>, limits: Limits, observer: Arc<dyn Observer>) -> (Self, Worker<T, S>) {
-        let pipeline = Self {
-            buffer: Arc::new(Buffer::new(limits)),
-            observer,
-        };
+        let pipeline = Self { buffer: Arc::new(Buffer::new(limits)), observer };
         let worker = pipeline.worker(sink);
         (pipeline, worker)
     }
@@ -106,11 +100,7 @@ impl<T: Weigh + Send + 'static, S: Sink<T>> Pipeline<T, S> {
     pub fn submit(&self, items: Vec<T>) -> Result<Ack<S::Error>, Refused> {
         let bytes = items.iter().map(Weigh::weight).sum();
         let (reply, ack) = oneshot::channel();
-        match self.buffer.push(Entry {
-            items,
-            bytes,
-            reply,
-        }) {
+        match self.buffer.push(Entry { items, bytes, reply }) {
             Ok(()) => Ok(Ack(ack)),
             Err(reason) => {
                 self.observer.refused(reason);

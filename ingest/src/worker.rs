@@ -12,16 +12,8 @@ pub struct Worker<T, S: Sink<T>> {
 }
 
 impl<T: Send + 'static, S: Sink<T>> Worker<T, S> {
-    pub(crate) fn new(
-        buffer: Queue<T, S::Error>,
-        sink: Arc<S>,
-        observer: Arc<dyn Observer>,
-    ) -> Self {
-        Self {
-            buffer,
-            sink,
-            observer,
-        }
+    pub(crate) fn new(buffer: Queue<T, S::Error>, sink: Arc<S>, observer: Arc<dyn Observer>) -> Self {
+        Self { buffer, sink, observer }
     }
 
     pub async fn run(mut self) {

@@ -1,7 +1,6 @@
 //! What we hear: people, from auth-service.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -12,7 +11,7 @@ use platform::ctx::OrgId;
 use platform::error::{Error, Result};
 use prost::Message as _;
 use proto::events::v1::UserEvent;
-use proto::topics;
+use proto::topics::AUTH;
 
 use crate::addresses::Addresses;
 use crate::ids::{ContactMethodId, UserId};
@@ -22,11 +21,7 @@ use crate::store::people::{self, PersonSeen};
 use crate::vault::{Row, Table};
 
 /// Where auth-service says what happened to people.
-pub const AUTH_TOPIC: TopicSpec = TopicSpec {
-    name: topics::AUTH.name,
-    partitions: topics::AUTH.partitions,
-    retention: Duration::from_millis(topics::AUTH.retention_ms),
-};
+pub const AUTH_TOPIC: TopicSpec = TopicSpec::new(AUTH.name, AUTH.partitions, AUTH.retention_ms);
 
 /// Consumer `contacts`: everybody gets a contact method from the account's address, verified when
 /// the account was registered with it.

@@ -3,13 +3,10 @@
 use diesel_async::AsyncPgConnection;
 use platform::ctx::{Ctx, PrincipalKind};
 use platform::error::{Error, Result};
-use platform::page::{self, Fingerprint, PageToken};
 use proto::notification::v1 as wire;
-use uuid::Uuid;
 
 use crate::addresses::{Addresses, Kept};
 use crate::convert;
-use crate::destinations::expect_version;
 use crate::ids::{ContactMethodId, UserId};
 use crate::peers::Peers;
 use crate::store::contact_methods::{self, ContactMethod, ContactMethodChange};
@@ -91,11 +88,9 @@ pub async fn list(
     user: UserId,
     request: &wire::ListContactMethodsRequest,
 ) -> Result<wire::ListContactMethodsResponse> {
-    let list = Fingerprint::of(["contact_methods", &user.to_string()]);
-    let after: Option<Uuid> = PageToken::decode(&request.page_token, list)?;
-    let size = page::size(request.page_size);
-    let rows = contact_methods::list_contact_methods(conn, cx.org, user, after, size as i64 + 1).await?;
-    let (rows, next_page_token) = page::finish(rows, size, list, |row| row.id.uuid())?;
+    let page = platform::page!(request, "id")?;
+    let rows = contact_methods::list_contact_methods(conn, cx.org, user, &page).await?;
+    let (rows, next_page_token) = page.finish(rows, |row| row.id)?;
     let items = rows.into_iter().map(|row| {
         let shown = row.address_shown.clone();
         convert::contact_method(row, shown, None)
@@ -112,15 +107,13 @@ pub async fn update(
 ) -> Result<wire::ContactMethod> {
     let id = ContactMethodId::parse("id", &request.id)?;
     let row = contact_methods::get_contact_method_for_update(conn, cx.org, user, id).await?;
-    expect_version(cx, row.version)?;
+    cx.expect_version(row.version)?;
     refuse_ended(&row)?;
     let (kind, place, digest, verified_at) =
         (row.kind, place_of(&row), row.address_digest.clone(), row.verified_at);
     let current = whole(addresses, row)?;
-    let patch = request.contact_method.unwrap_or_default();
-    let merged = proto::merge(&current, &patch, &request.update_mask.unwrap_or_default())
-        .and_then(|merged| proto::check_resource("contact_method", &merged).map(|()| merged))
-        .map_err(convert::violations)?;
+    let (patch, mask) = (request.contact_method.as_ref(), request.update_mask.as_ref());
+    let merged = proto::update("contact_method", &current, patch, mask)?;
     let kept = addresses.keep(place, kind, &merged.address).map_err(|error| error.under("contact_method"))?;
     // Proof is of one address: another one needs its own.
     let verified_at = match kept.digest == digest {
@@ -145,7 +138,7 @@ pub async fn update(
 pub async fn delete(cx: &Ctx, conn: &mut AsyncPgConnection, user: UserId, id: &str) -> Result<()> {
     let id = ContactMethodId::parse("id", id)?;
     let row = contact_methods::get_contact_method_for_update(conn, cx.org, user, id).await?;
-    expect_version(cx, row.version)?;
+    cx.expect_version(row.version)?;
     if row.archived_at.is_some() {
         return Ok(());
     }

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use platform::ctx::Actor;
 use platform::ctx::PrincipalKind;
-use platform::error::{Error, FieldError, Result};
+use platform::error::{Error, Result};
 use prost_types::Timestamp;
-use proto::Violation;
 use proto::api::v1 as api;
 use proto::notification::v1 as wire;
 use serde_json::Value;
@@ -149,12 +148,6 @@ fn time(time: DateTime<Utc>) -> Option<Timestamp> {
 pub fn read_time(timestamp: &Timestamp, field: &str) -> Result<DateTime<Utc>> {
     proto::time::from_timestamp(timestamp)
         .ok_or_else(|| Error::field(field, "out_of_range", "is no time that can be kept"))
-}
-
-/// Faults of a merged resource in the shape that the codec answers with.
-pub fn violations(violations: Vec<Violation>) -> Error {
-    let fault = |violation: Violation| FieldError::new(violation.field, violation.code, violation.detail);
-    Error::fields(violations.into_iter().map(fault).collect())
 }
 
 /// Who acts, for a timeline.

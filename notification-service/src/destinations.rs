@@ -4,7 +4,7 @@ use diesel_async::AsyncPgConnection;
 use platform::ctx::Ctx;
 use platform::error::{Error, Result};
 use platform::leased::Claim;
-use platform::page::{self, ConfigKey, Fingerprint, PageToken, Sort};
+use platform::page::{CONFIG_SORTS, ConfigKey};
 use proto::notification::v1 as wire;
 
 use crate::addresses::Addresses;
@@ -86,15 +86,12 @@ pub async fn list(
     conn: &mut AsyncPgConnection,
     request: &wire::ListChannelsRequest,
 ) -> Result<wire::ListChannelsResponse> {
-    let sort = Sort::parse(&request.sort, &["created_at", "name"], "-created_at")?;
+    let page = platform::page!(request, CONFIG_SORTS, "-created_at")?;
     let teams = request.team_id.iter().map(|id| TeamId::parse("team_id", id)).collect::<Result<_>>()?;
     let filter = Filter { team_ids: teams, archived: request.archived };
-    let bare = wire::ListChannelsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    let list = Fingerprint::of_message(&bare);
-    let after: Option<ConfigKey> = PageToken::decode(&request.page_token, list)?;
-    let size = page::size(request.page_size);
-    let rows = channels::list_channels(conn, cx.org, &filter, sort, after, size as i64 + 1).await?;
-    let (rows, next_page_token) = page::finish(rows, size, list, |row| ConfigKey::of(sort, row.created_at, &row.name, row.id.uuid()))?;
+    let rows = channels::list_channels(conn, cx.org, &filter, &page).await?;
+    let key = |row: &Channel| ConfigKey::of(page.sort, row.created_at, &row.name, row.id.uuid());
+    let (rows, next_page_token) = page.finish(rows, key)?;
     let items = rows.into_iter().map(short).collect();
     Ok(wire::ListChannelsResponse { items, next_page_token })
 }
@@ -107,14 +104,12 @@ pub async fn update(
 ) -> Result<wire::Channel> {
     let id = ChannelId::parse("id", &request.id)?;
     let row = channels::get_channel_for_update(conn, cx.org, id).await?;
-    expect_version(cx, row.version)?;
+    cx.expect_version(row.version)?;
     refuse_archived(&row)?;
     let (kind, place) = (row.kind, place_of(&row));
     let current = whole(cx, addresses, row)?;
-    let patch = request.channel.unwrap_or_default();
-    let merged = proto::merge(&current, &patch, &request.update_mask.unwrap_or_default())
-        .and_then(|merged| proto::check_resource("channel", &merged).map(|()| merged))
-        .map_err(convert::violations)?;
+    let (patch, mask) = (request.channel.as_ref(), request.update_mask.as_ref());
+    let merged = proto::update("channel", &current, patch, mask)?;
     let kept = addresses.keep(place, kind, &merged.address).map_err(|error| error.under("channel"))?;
     let change = ChannelChange {
         name: merged.name,
@@ -135,7 +130,7 @@ pub async fn update(
 pub async fn delete(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<()> {
     let id = ChannelId::parse("id", id)?;
     let row = channels::get_channel_for_update(conn, cx.org, id).await?;
-    expect_version(cx, row.version)?;
+    cx.expect_version(row.version)?;
     if row.archived_at.is_some() {
         return Ok(());
     }
@@ -166,17 +161,6 @@ pub async fn check(
     let rows = channels::find_channels(conn, cx.org, &ids).await?;
     let usable = rows.into_iter().filter(|row| row.archived_at.is_none());
     Ok(wire::CheckChannelsResponse { channel_ids: usable.map(|row| row.id.to_string()).collect() })
-}
-
-/// `If-Match` against the row's version.
-///
-/// # Errors
-/// Precondition, code `version_mismatch`.
-pub fn expect_version(cx: &Ctx, version: i64) -> Result<()> {
-    match cx.if_match {
-        Some(expected) if expected != version => Err(Error::version_mismatch(version)),
-        _ => Ok(()),
-    }
 }
 
 fn refuse_archived(row: &Channel) -> Result<()> {

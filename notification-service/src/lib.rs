@@ -82,8 +82,14 @@ pub async fn build(deps: &Deps, config: &Config) -> Result<Service> {
     };
     let handle = Handle::default();
     let born = Nursery::default();
-    let deliverer =
-        Deliverer::new(db.clone(), peers.clone(), &addresses, born.clone(), deps.source.clone(), &config.delivery);
+    let deliverer = Deliverer::new(
+        db.clone(),
+        peers.clone(),
+        &addresses,
+        born.clone(),
+        deps.source.clone(),
+        &config.delivery,
+    );
     deps.drive(&db, Arc::new(deliverer), handle.clone(), config.delivery.concurrency);
     let contacts = Arc::new(Contacts { addresses: addresses.clone() });
     let consumers = deps.consumers(NAME, &db);

@@ -6,7 +6,6 @@ use diesel_async::AsyncPgConnection;
 use platform::ctx::Ctx;
 use platform::error::{Error, Result};
 use platform::leased::{self, Birth, Claim};
-use platform::page::{self, Fingerprint, PageToken};
 use proto::notification::v1 as wire;
 use uuid::Uuid;
 
@@ -27,12 +26,9 @@ pub async fn list(
     request: &wire::ListNotificationsRequest,
 ) -> Result<wire::ListNotificationsResponse> {
     let filter = filter(request)?;
-    let bare = wire::ListNotificationsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    let list = Fingerprint::of_message(&bare);
-    let after: Option<Uuid> = PageToken::decode(&request.page_token, list)?;
-    let size = page::size(request.page_size);
-    let rows = notifications::list_notifications(conn, cx.org, &filter, after, size as i64 + 1).await?;
-    let (rows, next_page_token) = page::finish(rows, size, list, |row| row.id.uuid())?;
+    let page = platform::page!(request, "-id")?;
+    let rows = notifications::list_notifications(conn, cx.org, &filter, &page).await?;
+    let (rows, next_page_token) = page.finish(rows, |row| row.id)?;
     Ok(wire::ListNotificationsResponse { items: shown(cx, conn, rows).await?, next_page_token })
 }
 

@@ -47,7 +47,7 @@ impl Peers {
         }
     }
 
-    /// The members of a team.
+    /// The members of a team who are not disabled.
     pub async fn team_members(&self, cx: &Ctx, team: TeamId) -> Result<Vec<Person>> {
         let cx = background(cx).with_timeout(self.urgent);
         let members = async {
@@ -58,9 +58,9 @@ impl Peers {
                     auth::ListTeamMembersRequest { team_id: team.to_string(), page_size: PAGE, page_token };
                 let page =
                     self.teams.clone().list_team_members(rpc::request(&cx, message)).await?.into_inner();
-                for member in page.items {
-                    members
-                        .push(Person { id: UserId::parse("user_id", &member.user_id)?, name: member.name });
+                for member in page.items.into_iter().filter(is_reachable) {
+                    let id = UserId::parse("user_id", &member.user_id)?;
+                    members.push(Person { id, name: member.name });
                 }
                 page_token = page.next_page_token;
                 if page_token.is_empty() {
@@ -134,6 +134,11 @@ pub fn progress_of(status: incident::IncidentStatus) -> Option<Progress> {
         incident::IncidentStatus::Resolved => Some(Progress::Resolved),
         incident::IncidentStatus::Unspecified => None,
     }
+}
+
+/// Whoever cannot sign in is not told either.
+fn is_reachable(member: &auth::TeamMember) -> bool {
+    member.status() != auth::UserStatus::Disabled
 }
 
 /// We ask on our own behalf: the caller may be a person who may not read what we need to know.

@@ -87,9 +87,8 @@ impl Sending {
     pub async fn send(&self, cx: &Ctx, request: wire::SendRequest) -> Result<wire::SendResponse> {
         let request = read(cx, request)?;
         let groups = groups_of(&request.targets);
-        let mut made = platform::tx!(self.db, cx, |conn| {
-            self.make_of_known(cx, conn, &request, &groups).await
-        })?;
+        let mut made =
+            platform::tx!(self.db, cx, |conn| { self.make_of_known(cx, conn, &request, &groups).await })?;
         if let Made::Stale(seen) = &made {
             let audiences = self.ask(cx, &groups, seen).await;
             made = self.make(cx, &request, audiences, false).await?;

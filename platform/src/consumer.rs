@@ -12,6 +12,7 @@ mod after;
 mod batch;
 pub mod inbox;
 mod keeper;
+mod pace;
 mod positions;
 mod replay;
 mod run;
@@ -47,8 +48,8 @@ pub trait Handler: Send + Sync + 'static {
     /// the returned [`After`] only.
     ///
     /// # Errors
-    /// A retryable error pauses the partition and the batch comes again; any other narrows down to
-    /// a dead letter.
+    /// A retryable error pauses the partition and its records come again, fewer at a time; any other
+    /// narrows down to a dead letter.
     async fn handle(&self, cx: &BatchCtx, conn: &mut AsyncPgConnection, batch: &[Delivered])
     -> Result<After>;
 
@@ -103,13 +104,16 @@ pub enum StartAt {
 pub struct Options {
     /// Records of one partition in a batch at most.
     pub max_records: usize,
+    /// How long the handler should be at work on a batch, so that nobody behind it waits longer:
+    /// batches become smaller until they fit, though not tiny. Waiting for the database does not count.
+    pub max_work: Duration,
     /// Where it begins when it has no position.
     pub start: StartAt,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { max_records: 500, start: StartAt::Oldest }
+        Self { max_records: 500, max_work: Duration::from_millis(5), start: StartAt::Oldest }
     }
 }
 

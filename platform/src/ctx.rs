@@ -132,6 +132,17 @@ impl Ctx {
         Err(Error::forbidden("permission_denied", format!("this needs the permission {permission}")))
     }
 
+    /// Refuses a caller who expects (`If-Match`) another version than `current`, that of the row.
+    ///
+    /// # Errors
+    /// Precondition, code `version_mismatch`.
+    pub fn expect_version(&self, current: i64) -> Result<()> {
+        match self.if_match {
+            Some(expected) if expected != current => Err(Error::version_mismatch(current)),
+            _ => Ok(()),
+        }
+    }
+
     /// How long the caller still waits: `None` without a deadline, zero when it is over.
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline.map(|at| at.saturating_duration_since(Instant::now()))

@@ -135,8 +135,8 @@ pub struct Filter {
     pub states: Vec<String>,
 }
 
-/// A page of the organization's dead letters, newest first, behind `after` (the last id of the page
-/// before), at most `limit`. `conn` is a transaction of pool `bus`.
+/// The organization's dead letters, newest first, behind `after` (the last id of the page before), at
+/// most `limit`. `conn` is a transaction of pool `bus`.
 ///
 /// # Errors
 /// Those of the database.
@@ -192,9 +192,7 @@ pub async fn request_replay(cx: &Ctx, conn: &mut AsyncPgConnection, id: Uuid) ->
         .await
         .optional()?
         .ok_or_else(|| Error::not_found("dead letter"))?;
-    if cx.if_match.is_some_and(|expected| expected != letter.version) {
-        return Err(Error::version_mismatch(letter.version));
-    }
+    cx.expect_version(letter.version)?;
     match letter.state.as_str() {
         "dead" => Ok(diesel::update(dead_letters::table.find((cx.org, id)))
             .set((dead_letters::state.eq("replay"), dead_letters::version.eq(letter.version + 1)))

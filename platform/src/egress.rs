@@ -177,7 +177,8 @@ impl Egress {
 
     /// The addresses of `host` that may be called on `port`.
     async fn addresses(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>> {
-        let found = tokio::net::lookup_host((host, port)).await.map_err(failed)?;
+        let found = tokio::time::timeout(self.0.connect_timeout, tokio::net::lookup_host((host, port)));
+        let found = found.await.map_err(|_| timed_out())?.map_err(failed)?;
         let found: Vec<SocketAddr> = found.collect();
         if self.0.policy.trusts(host, port) {
             return Ok(found);

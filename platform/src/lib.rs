@@ -14,20 +14,6 @@
 //!
 //! Start reading at [`deps`] (what a service is built from), then [`ctx`] and [`db`] (what each of
 //! its functions is given).
-//!
-//! Owns the mechanisms, each once: transactions under Row-Level Security ([`db`]), the outbox and its
-//! relay ([`outbox`]), the log and its readers ([`bus`], [`consumer`]), dead letters, work that is due
-//! at a time ([`leased`]), the one context ([`ctx`]), door ([`door`]), error ([`error`]), lifecycle,
-//! way out ([`egress`]) and source of time, ids and randomness ([`source`]).
-//!
-//! Tables: outbox, positions, members and idempotency keys in every service's schema; the log,
-//! its processes and the dead letters in `pulseops_bus`; migrations and helpers in `pulseops`.
-//! Topics in and out: none of its own, all of them through [`bus`].
-//!
-//! What must never break: nothing reaches a handler past its door, nothing leaves a service but by the
-//! outbox of the transaction that made it, and nobody commits who has lost the lease.
-//!
-//! Start reading at [`deps`] (what a service is made of), then [`ctx`], [`door`] and [`db`].
 
 pub mod access;
 pub mod bus;

@@ -1,6 +1,8 @@
 //! Keyset pages: how many rows, where the last page ended, in which order.
 //!
-//! A core asks the store for [`size`]` + 1` rows after the decoded key and hands them to [`finish`].
+//! A core reads the [`Page`] that a request asks for with [`page!`](crate::page!), the store orders
+//! and limits its query by it ([`keyset!`](crate::keyset), [`config_list!`](crate::config_list)), and
+//! [`Page::finish`] cuts the rows and makes the token of the next page.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -101,11 +103,46 @@ impl PageToken {
     }
 }
 
-/// Cuts `rows` (up to one more than `size`) to the page and makes the token of the next one; it is
-/// empty at the end.
-///
-/// # Errors
-/// Internal, when the key cannot be written as JSON.
+/// One page of a list: where it begins (behind a row with the key `after`), in which order, how many
+/// rows it has.
+#[derive(Clone, Debug)]
+pub struct Page<K> {
+    /// In which order.
+    pub sort: Sort,
+    /// Key of the row that the page before ended with; `None` for the first page.
+    pub after: Option<K>,
+    size: usize,
+    list: Fingerprint,
+}
+
+impl<K: Serialize + DeserializeOwned> Page<K> {
+    /// The page that `page_size` and `page_token` of a request name, in the order `sort`. `list` is
+    /// the request without these two: what tokens are bound to. [`page!`](crate::page!) calls it.
+    ///
+    /// # Errors
+    /// Those of [`PageToken::decode`].
+    pub fn read(page_size: i32, page_token: &str, sort: Sort, list: &impl prost::Message) -> Result<Self> {
+        let list = Fingerprint::of_message(list);
+        let after = PageToken::decode(page_token, list)?;
+        Ok(Self { sort, after, size: size(page_size), list })
+    }
+
+    /// How many rows to read: one more than the page has, to know whether another follows.
+    pub fn limit(&self) -> i64 {
+        i64::try_from(self.size).map_or(i64::MAX, |size| size + 1)
+    }
+
+    /// Cuts `rows` (up to [`limit`](Self::limit) of them) to the page and makes the token of the next
+    /// one out of the last row's key; it is empty at the end.
+    ///
+    /// # Errors
+    /// Internal, when the key cannot be written as JSON.
+    pub fn finish<T>(&self, rows: Vec<T>, key: impl Fn(&T) -> K) -> Result<(Vec<T>, String)> {
+        finish(rows, self.size, self.list, key)
+    }
+}
+
+/// TEMPORARY
 pub fn finish<T, K: Serialize>(
     mut rows: Vec<T>,
     size: usize,
@@ -123,6 +160,30 @@ pub fn finish<T, K: Serialize>(
     Ok((rows, token))
 }
 
+/// The [`Page`] that a list request asks for, from its fields `page_size` and `page_token`.
+///
+/// `page!(&request, &["created_at", "name"], "-created_at")` takes the order from the field `sort`,
+/// one of these columns, or the default. `page!(&request, "-created_at")` is for lists that have but
+/// one order. Not for requests with maps ([`Fingerprint::of_message`]).
+#[macro_export]
+macro_rules! page {
+    ($request:expr, $columns:expr, $default:expr) => {{
+        let request = $request;
+        $crate::page::Sort::parse(&request.sort, $columns, $default)
+            .and_then(|sort| $crate::page!(@read request, sort))
+    }};
+    ($request:expr, $order:expr) => {{
+        let request = $request;
+        $crate::page!(@read request, $crate::page::Sort::of($order))
+    }};
+    (@read $request:ident, $sort:expr) => {{
+        let mut list = ::std::clone::Clone::clone($request);
+        list.page_size = 0;
+        list.page_token.clear();
+        $crate::page::Page::read($request.page_size, &$request.page_token, $sort, &list)
+    }};
+}
+
 /// The order of a list: `-created_at` is descending by `created_at`. The id breaks ties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sort {
@@ -133,6 +194,14 @@ pub struct Sort {
 }
 
 impl Sort {
+    /// The order that `text` names: `-created_at`.
+    pub fn of(text: &'static str) -> Self {
+        match text.strip_prefix('-') {
+            Some(field) => Self { field, descending: true },
+            None => Self { field: text, descending: false },
+        }
+    }
+
     /// Reads a request's `sort`; `default` (for example `-created_at`) when it says nothing.
     ///
     /// # Errors
@@ -151,10 +220,16 @@ impl Sort {
     }
 }
 
-/// Orders a boxed diesel query by `$column` and `$id` and lets it begin behind `$after`, the
-/// `Option` of both values of the page's last row.
+/// Makes a boxed diesel query that of one page: ordered by `$column` and `$id`, limited, behind the
+/// page's key. `$page` is a `&Page` whose key is both values of a row. The longer form takes the
+/// direction and the key apart, for lists with columns of several types, and does not limit.
 #[macro_export]
 macro_rules! keyset {
+    ($query:expr, $column:expr, $id:expr, $page:expr) => {{
+        let page = $page;
+        let query = $query.limit(page.limit());
+        $crate::keyset!(query, $column, $id, page.sort.descending, page.after.clone())
+    }};
     ($query:expr, $column:expr, $id:expr, $descending:expr, $after:expr) => {{
         let query = $query;
         match ($descending, $after) {
@@ -172,7 +247,7 @@ macro_rules! keyset {
 
 /// Where a page of a configuration list ended: these lists are sorted by creation or by name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(rename_all = "snake_case")]
 pub enum ConfigKey {
     /// Sorted by `created_at`.
     CreatedAt(DateTime<Utc>, Uuid),
@@ -190,27 +265,31 @@ impl ConfigKey {
     }
 }
 
-/// [`keyset!`](crate::keyset) for a configuration table: by its `name` or its `created_at`, as
-/// `$sort` says, from behind `$after` (an `Option<ConfigKey>`).
+/// What configuration lists can be sorted by.
+pub const CONFIG_SORTS: &[&str] = &["created_at", "name"];
+
+/// [`keyset!`](crate::keyset) for a configuration table: by its `name` or its `created_at`. `$page`
+/// is a `&Page<ConfigKey>`.
 #[macro_export]
 macro_rules! config_list {
-    ($query:expr, $table:ident, $sort:expr, $after:expr) => {{
+    ($query:expr, $table:ident, $page:expr) => {{
         use $crate::page::ConfigKey;
-        let (query, sort) = ($query, $sort);
-        match ($after, sort.field == "name") {
+        let page = $page;
+        let (query, descending) = ($query.limit(page.limit()), page.sort.descending);
+        match (page.after.clone(), page.sort.field == "name") {
             (Some(ConfigKey::Name(name, id)), _) => {
-                $crate::keyset!(query, $table::name, $table::id, sort.descending, Some((name, id)))
+                $crate::keyset!(query, $table::name, $table::id, descending, Some((name, id)))
             }
             (Some(ConfigKey::CreatedAt(at, id)), _) => {
-                $crate::keyset!(query, $table::created_at, $table::id, sort.descending, Some((at, id)))
+                $crate::keyset!(query, $table::created_at, $table::id, descending, Some((at, id)))
             }
             (None, true) => {
                 let start = None::<(String, $crate::__private::Uuid)>;
-                $crate::keyset!(query, $table::name, $table::id, sort.descending, start)
+                $crate::keyset!(query, $table::name, $table::id, descending, start)
             }
             (None, false) => {
                 let start = None::<($crate::__private::DateTime, $crate::__private::Uuid)>;
-                $crate::keyset!(query, $table::created_at, $table::id, sort.descending, start)
+                $crate::keyset!(query, $table::created_at, $table::id, descending, start)
             }
         }
     }};
@@ -259,10 +338,41 @@ mod tests {
 
     #[test]
     fn one_row_too_many_means_another_page() {
-        let (rows, token) = finish(vec![1, 2, 3], 2, list("x"), |n| *n).expect("a page");
+        let page = Page { sort: Sort::of("n"), after: None::<i32>, size: 2, list: list("x") };
+        assert_eq!(page.limit(), 3);
+        let (rows, token) = page.finish(vec![1, 2, 3], |n| *n).expect("a page");
         assert_eq!((rows, PageToken::decode(&token, list("x")).expect("key")), (vec![1, 2], Some(2)));
-        let (rows, token) = finish(vec![1, 2], 2, list("x"), |n| *n).expect("a page");
+        let (rows, token) = page.finish(vec![1, 2], |n| *n).expect("a page");
         assert_eq!((rows, token.as_str()), (vec![1, 2], ""));
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    struct Request {
+        #[prost(int32, tag = "1")]
+        page_size: i32,
+        #[prost(string, tag = "2")]
+        page_token: String,
+        #[prost(string, tag = "3")]
+        sort: String,
+        #[prost(string, tag = "4")]
+        team: String,
+    }
+
+    #[test]
+    fn a_token_survives_another_size_but_no_other_filter() {
+        let mut request = Request { page_size: 1, sort: "name".to_owned(), ..Request::default() };
+        let read = |request: &Request| -> Result<Page<ConfigKey>> {
+            crate::page!(request, CONFIG_SORTS, "-created_at")
+        };
+        let first = read(&request).expect("the first page");
+        assert_eq!((first.sort, first.limit(), &first.after), (Sort::of("name"), 2, &None));
+        // A name that reads as a time stays a name.
+        let last = ConfigKey::Name("2026-01-01T00:00:00Z".to_owned(), Uuid::nil());
+        (_, request.page_token) = first.finish(vec![1, 2], |_| last.clone()).expect("a page");
+        request.page_size = 7;
+        assert_eq!(read(&request).expect("the second page").after, Some(last));
+        request.team = "another".to_owned();
+        assert_eq!(read(&request).expect_err("another list").code, "page_token_mismatch");
     }
 
     #[test]

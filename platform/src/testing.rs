@@ -3,7 +3,9 @@
 //! errors: a test that cannot be set up panics and says why.
 
 mod checks;
+mod company;
 mod deps;
+mod receiver;
 mod schema;
 mod server;
 mod settle;
@@ -11,18 +13,21 @@ mod settle;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use include_dir::Dir;
 use tokio_postgres::Client;
 
 pub use checks::{assert_reversible, unguarded_tables};
+pub use company::Company;
 pub use deps::Issuer;
+pub use receiver::{Hit, Receiver};
 pub use schema::{MECHANISMS, assert_schema_current, schema_rs};
 pub use server::Server;
 pub use settle::unsettled;
 
+use crate::access::AccessTable;
 use crate::ctx::{Ctx, OrgId, Permissions, Principal, PrincipalKind};
 use crate::db::{Db, DbConfig};
 use crate::migrate::Migrations;
@@ -112,6 +117,14 @@ impl TestDb {
     /// A user of a fresh organization holding `permissions`.
     pub fn cx(&self, permissions: &[&str]) -> Ctx {
         self.cx_in(OrgId(self.source.id()), permissions)
+    }
+
+    /// A user of a fresh organization holding everything that `access` gives to `role`.
+    pub fn cx_as(&self, access: &AccessTable, role: &str) -> Ctx {
+        let mut cx = self.cx(&[]);
+        let permissions = access.role(role);
+        cx.principal = Arc::new(Principal { permissions, ..(*cx.principal).clone() });
+        cx
     }
 
     /// A user of `org` holding `permissions`.

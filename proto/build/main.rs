@@ -20,18 +20,13 @@ fn main() -> Result<()> {
     println!("cargo:rerun-if-changed={THIRD_PARTY}");
     println!("cargo:rerun-if-changed=pulseops");
     println!("cargo:rerun-if-changed=tests/protos");
+    #[expect(clippy::disallowed_methods, reason = "cargo tells build scripts by the environment")]
     let out = PathBuf::from(env::var("OUT_DIR")?);
 
-    let contract = Paths {
-        messages: "crate::generated",
-        runtime: "crate",
-    };
+    let contract = Paths { messages: "crate::generated", runtime: "crate" };
     compile(".", "pulseops", &out.join("contract"), &contract)?;
     if Path::new("tests/protos").is_dir() {
-        let sample = Paths {
-            messages: "crate::sample",
-            runtime: "proto",
-        };
+        let sample = Paths { messages: "crate::sample", runtime: "proto" };
         compile("tests/protos", "", &out.join("sample"), &sample)?;
     }
     Ok(())
@@ -45,12 +40,9 @@ fn compile(root: &str, folder: &str, out: &Path, paths: &Paths) -> Result<()> {
     compiler.open_files(protos_below(&Path::new(root).join(folder))?)?;
 
     // The encoded set keeps custom options; the typed one of prost-types would drop them.
-    fs::write(
-        out.join("descriptors.bin"),
-        compiler.encode_file_descriptor_set(),
-    )?;
-    let impls = validation::generate(&compiler.descriptor_pool(), paths)
-        .map_err(|faults| faults.join("\n"))?;
+    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    let impls =
+        validation::generate(&compiler.descriptor_pool(), paths).map_err(|faults| faults.join("\n"))?;
     fs::write(out.join("validate.rs"), impls)?;
     stubs(&compiler, out, paths)
 }
@@ -85,10 +77,7 @@ fn protos_below(folder: &Path) -> Result<Vec<PathBuf>> {
         let path = entry?.path();
         if path.is_dir() {
             found.extend(protos_below(&path)?);
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "proto")
-        {
+        } else if path.extension().is_some_and(|extension| extension == "proto") {
             found.push(path);
         }
     }

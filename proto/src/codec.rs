@@ -74,10 +74,7 @@ pub fn invalid(violations: Vec<Violation>) -> Status {
     let fields: Vec<_> = violations
         .into_iter()
         .map(|violation| {
-            FieldViolation::new(
-                violation.field,
-                format!("{}: {}", violation.code, violation.detail),
-            )
+            FieldViolation::new(violation.field, format!("{}: {}", violation.code, violation.detail))
         })
         .collect();
     let mut details = ErrorDetails::with_bad_request(fields);

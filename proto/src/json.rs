@@ -6,8 +6,7 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use chrono::SecondsFormat;
 use prost::Name;
 use prost_reflect::{
-    DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor,
-    ReflectMessage, Value,
+    DynamicMessage, EnumDescriptor, FieldDescriptor, Kind, MapKey, MessageDescriptor, ReflectMessage, Value,
 };
 use serde_json::{Map, Number, Value as Json};
 
@@ -45,36 +44,25 @@ pub fn to_json<M: Name>(message: &M) -> Result<Json, Error> {
 pub fn from_json<M: Name + Default>(json: &Json) -> Result<M, Error> {
     let descriptor = descriptor::<M>()?;
     let canonical = canonical_message(json, &descriptor);
-    let dynamic =
-        DynamicMessage::deserialize(descriptor, canonical).map_err(|source| Error::Mismatch {
-            message: M::full_name(),
-            source,
-        })?;
+    let dynamic = DynamicMessage::deserialize(descriptor, canonical)
+        .map_err(|source| Error::Mismatch { message: M::full_name(), source })?;
     Ok(dynamic.transcode_to()?)
 }
 
 fn descriptor<M: Name>() -> Result<MessageDescriptor, Error> {
     let name = M::full_name();
-    crate::descriptor_pool()
-        .get_message_by_name(&name)
-        .ok_or(Error::UnknownType(name))
+    crate::descriptor_pool().get_message_by_name(&name).ok_or(Error::UnknownType(name))
 }
 
 fn message_to_json(message: &DynamicMessage) -> Json {
     let descriptor = message.descriptor();
     match descriptor.full_name() {
         "google.protobuf.Timestamp" => timestamp_to_json(message),
-        name if name.starts_with("google.protobuf.") => {
-            serde_json::to_value(message).unwrap_or(Json::Null)
-        }
+        name if name.starts_with("google.protobuf.") => serde_json::to_value(message).unwrap_or(Json::Null),
         _ => {
             let fields = descriptor.fields().map(|field| {
                 let unset = field.supports_presence() && !message.has_field(&field);
-                let json = if unset {
-                    Json::Null
-                } else {
-                    field_to_json(&field, &message.get_field(&field))
-                };
+                let json = if unset { Json::Null } else { field_to_json(&field, &message.get_field(&field)) };
                 (field.name().to_owned(), json)
             });
             Json::Object(fields.collect())
@@ -87,30 +75,21 @@ fn timestamp_to_json(message: &DynamicMessage) -> Json {
     let time = timestamp.as_ref().and_then(crate::time::from_timestamp);
     time.map_or(Json::Null, |time| {
         let whole_ms = time.timestamp_subsec_micros().is_multiple_of(1000);
-        let precision = if whole_ms {
-            SecondsFormat::Millis
-        } else {
-            SecondsFormat::Micros
-        };
+        let precision = if whole_ms { SecondsFormat::Millis } else { SecondsFormat::Micros };
         time.to_rfc3339_opts(precision, true).into()
     })
 }
 
 fn field_to_json(field: &FieldDescriptor, value: &Value) -> Json {
     match value {
-        Value::List(items) => items
-            .iter()
-            .map(|item| single_to_json(&field.kind(), item))
-            .collect(),
+        Value::List(items) => items.iter().map(|item| single_to_json(&field.kind(), item)).collect(),
         Value::Map(pairs) => {
             let entry = field.kind();
             let Some(entry) = entry.as_message() else {
                 return Json::Null;
             };
             let kind = entry.map_entry_value_field().kind();
-            let pairs = pairs
-                .iter()
-                .map(|(key, value)| (key_to_json(key), single_to_json(&kind, value)));
+            let pairs = pairs.iter().map(|(key, value)| (key_to_json(key), single_to_json(&kind, value)));
             Json::Object(pairs.collect())
         }
         single => single_to_json(&field.kind(), single),
@@ -162,9 +141,7 @@ fn enum_to_json(kind: &Kind, number: i32) -> Json {
 
 /// `SEVERITY_VERY_HIGH` of `Severity` as REST has it: `very_high`.
 fn rest_name(of: &EnumDescriptor, name: &str) -> String {
-    name.strip_prefix(&prefix(of))
-        .unwrap_or(name)
-        .to_ascii_lowercase()
+    name.strip_prefix(&prefix(of)).unwrap_or(name).to_ascii_lowercase()
 }
 
 /// `ApiKeyKind` -> `API_KEY_KIND_`.
@@ -201,15 +178,11 @@ fn canonical_field(json: &Json, field: &FieldDescriptor) -> Json {
     match (json, field.kind()) {
         (Json::Object(pairs), Kind::Message(entry)) if field.is_map() => {
             let kind = entry.map_entry_value_field().kind();
-            pairs
-                .iter()
-                .map(|(key, value)| (key.clone(), canonical_single(value, &kind)))
-                .collect()
+            pairs.iter().map(|(key, value)| (key.clone(), canonical_single(value, &kind))).collect()
         }
-        (Json::Array(items), kind) if field.is_list() => items
-            .iter()
-            .map(|item| canonical_single(item, &kind))
-            .collect(),
+        (Json::Array(items), kind) if field.is_list() => {
+            items.iter().map(|item| canonical_single(item, &kind)).collect()
+        }
         (_, kind) => canonical_single(json, &kind),
     }
 }
@@ -217,9 +190,7 @@ fn canonical_field(json: &Json, field: &FieldDescriptor) -> Json {
 fn canonical_single(json: &Json, kind: &Kind) -> Json {
     match (json, kind) {
         (Json::String(name), Kind::Enum(of)) => {
-            let value = of
-                .values()
-                .find(|value| rest_name(of, value.name()) == *name);
+            let value = of.values().find(|value| rest_name(of, value.name()) == *name);
             value.map_or_else(|| json.clone(), |value| value.name().into())
         }
         (_, Kind::Message(descriptor)) => canonical_message(json, descriptor),

@@ -5,7 +5,7 @@
 //! - [`descriptor_pool`]: descriptors with options and comments, from which REST routes, OpenAPI and
 //!   the authorization table are derived; [`FILE_DESCRIPTOR_SET`] is the same as bytes.
 //! - [`Validate`]: the fields' rules as generated code; [`codec`] runs it in every stub, so no
-//!   invalid request reaches a handler. [`merge()`] applies an update request.
+//!   invalid request reaches a handler. [`update`] applies an update request.
 //! - [`time`] and [`json`]: the two conversions that everybody needs.
 //!
 //! The invariant: nothing about the API is written here that does not stand in a .proto. Comments
@@ -25,7 +25,7 @@ use std::sync::LazyLock;
 use prost_reflect::DescriptorPool;
 
 pub use generated::pulseops::*;
-pub use merge::merge;
+pub use merge::{merge, update};
 pub use validate::{Validate, Violation, check, check_resource};
 
 #[allow(
@@ -52,14 +52,12 @@ mod validations {
 
 /// The contract as an encoded `google.protobuf.FileDescriptorSet` with imports, custom options and
 /// comments; what gRPC reflection serves.
-pub const FILE_DESCRIPTOR_SET: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/contract/descriptors.bin"));
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/contract/descriptors.bin"));
 
 /// The contract's descriptors, decoded once.
 pub fn descriptor_pool() -> &'static DescriptorPool {
     static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
-        DescriptorPool::decode(FILE_DESCRIPTOR_SET)
-            .expect("the build script wrote these descriptors")
+        DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the build script wrote these descriptors")
     });
     &POOL
 }

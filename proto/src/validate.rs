@@ -117,11 +117,7 @@ impl Violations {
             return;
         }
         let subject = if path.is_key() { "key " } else { "" };
-        let violation = Violation {
-            field: path.to_string(),
-            code,
-            detail: format!("{subject}{detail}"),
-        };
+        let violation = Violation { field: path.to_string(), code, detail: format!("{subject}{detail}") };
         self.bytes += violation.field.len() + code.len() + violation.detail.len();
         if self.found.is_empty() || self.bytes <= Self::BYTES {
             self.found.push(violation);
@@ -135,20 +131,12 @@ impl Violations {
 
     /// Adds `required` for a oneof none of whose `members` is set.
     pub fn one_required(&mut self, path: &Path<'_>, members: &[&str]) {
-        self.push(
-            path,
-            code::REQUIRED,
-            format_args!("one of {} is required", members.join(", ")),
-        );
+        self.push(path, code::REQUIRED, format_args!("one of {} is required", members.join(", ")));
     }
 
     /// # Errors
     /// The violations, when there are any.
     pub fn into_result(self) -> Result<(), Vec<Violation>> {
-        if self.found.is_empty() {
-            Ok(())
-        } else {
-            Err(self.found)
-        }
+        if self.found.is_empty() { Ok(()) } else { Err(self.found) }
     }
 }

@@ -68,11 +68,12 @@ impl Assembly {
 
     async fn add(&mut self, config: &Config, roles: &[Role]) -> anyhow::Result<()> {
         let deps = &self.deps;
-        for role in Role::ALL {
-            if !roles.contains(&role) {
-                deps.directory.set_remote(role.package(), &config.services.of(role).address)?;
-                continue;
-            }
+        let (here, elsewhere): (Vec<Role>, _) = Role::ALL.into_iter().partition(|role| roles.contains(role));
+        // First who is elsewhere: what is built here calls them as soon as it works.
+        for role in elsewhere {
+            deps.directory.set_remote(role.package(), &config.services.of(role).address)?;
+        }
+        for role in here {
             let failed = || format!("{role} could not be started");
             let service = match roles::build(role, deps, config).await.with_context(failed)? {
                 Some(service) => service,
@@ -88,11 +89,6 @@ impl Assembly {
             self.services.push((role, service));
         }
         Ok(())
-    }
-
-    /// The REST face, when the gateway is among the roles.
-    pub fn rest(&self) -> Option<axum::Router> {
-        self.gateway.as_ref().map(Gateway::router)
     }
 
     /// Listens on `wanted` and says where: port 0 is one that the system chooses.

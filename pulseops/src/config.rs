@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_has_a_comment_and_no_other_key_is_read() {
+    fn the_text_names_every_key_and_no_other() {
         let said: toml::Table = toml::from_str(DEFAULT).expect("TOML");
         let read = toml::Value::try_from(defaults()).expect("TOML");
         assert_eq!(keys(&toml::Value::Table(said)), keys(&read));

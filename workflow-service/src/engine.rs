@@ -32,6 +32,10 @@ pub struct State {
     pub begun: Option<i64>,
     /// Requests for the next level that have been heeded.
     pub nudges: i32,
+    /// The run has resolved the incident: there is nobody left to page, so a hold does not end by it.
+    /// What is held ends with the event `resolved`.
+    #[serde(default)]
+    pub resolved: bool,
     /// When the operation is performed; `None` once the run has ended.
     pub due: Option<DateTime<Utc>>,
     /// How it ended.
@@ -52,8 +56,17 @@ pub enum Next<'p> {
 impl State {
     /// At the beginning of `program`.
     pub fn start(program: &Program, now: DateTime<Utc>) -> Self {
-        let mut state =
-            Self { op: 0, round: 1, attempt: 0, lost: 0, begun: None, nudges: 0, due: None, end: None };
+        let mut state = Self {
+            op: 0,
+            round: 1,
+            attempt: 0,
+            lost: 0,
+            begun: None,
+            nudges: 0,
+            resolved: false,
+            due: None,
+            end: None,
+        };
         state.enter(program, now);
         state
     }
@@ -107,8 +120,9 @@ impl State {
         if matches!(op, Op::Await { .. }) {
             self.nudges = self.nudges.max(nudges);
         }
+        self.resolved |= matches!((op, &outcome), (Op::Resolve { .. }, Outcome::Done(_)));
         effects.record = self.apply(program, op, outcome, now, random);
-        effects.releases |= self.end.is_some();
+        effects.releases = !self.resolved && (effects.releases || self.end.is_some());
         effects
     }
 

@@ -25,7 +25,12 @@ impl Fixture {
     }
 
     /// An incident created at `created`, acknowledged and resolved so many milliseconds later.
-    fn life(&self, created: DateTime<Utc>, acknowledged: Option<i64>, resolved: Option<i64>) -> Vec<Delivered> {
+    fn life(
+        &self,
+        created: DateTime<Utc>,
+        acknowledged: Option<i64>,
+        resolved: Option<i64>,
+    ) -> Vec<Delivered> {
         let stamp = |ms: i64| Some(proto::time::to_timestamp(created + TimeDelta::milliseconds(ms)));
         let mut incident = Incident {
             id: self.cx.id().to_string(),
@@ -52,8 +57,11 @@ impl Fixture {
 
     fn event(&self, incident: &Incident, version: i64, name: &str) -> Delivered {
         let service = Reference { id: self.service.to_string(), name: "Payment".to_owned() };
-        let data =
-            IncidentEvent { incident: Some(incident.clone()), service: Some(service), ..IncidentEvent::default() };
+        let data = IncidentEvent {
+            incident: Some(incident.clone()),
+            service: Some(service),
+            ..IncidentEvent::default()
+        };
         let ty = format!("pulseops.incident.{name}.v1");
         let envelope = Envelope::new(&self.cx, "incident", ty, &incident.id, version);
         Delivered { partition: 0, offset: version, record: Record::new(incident.id.clone(), envelope, &data) }
@@ -117,7 +125,8 @@ async fn groups_are_by_service_severity_and_day_in_the_zone() {
     assert_eq!(key(by(GroupBy::Day, "Europe/Berlin")).await, "2026-03-02");
     assert_eq!(key(by(GroupBy::Severity, "")).await, "critical");
     assert_eq!(key(by(GroupBy::Service, "")).await, fixture.service.to_string());
-    let before = GetMttrRequest { created_before: Some(proto::time::to_timestamp(late)), ..by(GroupBy::Day, "") };
+    let before =
+        GetMttrRequest { created_before: Some(proto::time::to_timestamp(late)), ..by(GroupBy::Day, "") };
     assert!(fixture.mttr(&fixture.cx, before).await.is_empty(), "the end is exclusive");
     let unknown = by(GroupBy::Day, "Moon/Base");
     let db = fixture.db.db("analytics");

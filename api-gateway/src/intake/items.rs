@@ -137,7 +137,7 @@ mod tests {
             (r#"{"name": "a", "nam": 1}"#, "nam", "unknown_field"),
             (r#"{"name": 5}"#, "name", "invalid_type"),
             (r#"{"name": "a", "accepted_at": "2026-01-02T03:04:05Z"}"#, "accepted_at", "read_only"),
-            (r#"{"name": "a", "attributes": {"tries": 3}}"#, r#"attributes["tries"]"#, "invalid_type"),
+            (r#"{"name": "a", "attributes": {"tries": 3}}"#, "attributes.tries", "invalid_type"),
             (r#"{"name": "a", "attributes": []}"#, "attributes", "invalid_type"),
             (r#"{"name": "a", "time": "yesterday"}"#, "time", "invalid_value"),
             (r#"{"name": "a", "severity": "awful"}"#, "severity", "undefined_value"),

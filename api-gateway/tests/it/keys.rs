@@ -28,5 +28,5 @@ async fn a_new_organization_sends_its_first_event() {
     key.get("/v1/services").await.problem(403, "permission_denied");
     key.post_json("/v1/services", &json!({})).await.problem(403, "permission_denied");
     let other = format!("{}x", made.text_at("/key"));
-    world.bearer(other).events(&json!({ "name": "a" })).await.problem(401, "unknown_key");
+    world.bearer(other).events(&json!({ "name": "a" })).await.problem(401, "invalid_key");
 }

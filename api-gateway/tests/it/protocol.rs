@@ -1,12 +1,19 @@
 //! What the gateway itself answers: problems, methods, deadlines, ids, and what describes it.
 
+use std::time::Duration;
+
 use api_gateway::Config;
 use axum::body::Body;
 use http::Method;
 use http::header::{ACCEPT, CONTENT_TYPE};
+use platform::rpc::Fault;
 use serde_json::json;
 
 use crate::world::{Answer, Caller, JSON, World};
+
+/// How long the doors of the testing kit let a call take.
+const DOORS: Duration = Duration::from_secs(10);
+const LIST_SERVICES: &str = "/pulseops.incident.v1.ServiceService/ListServices";
 
 async fn with_header(caller: &Caller, path: &str, header: (&str, &str)) -> Answer {
     let request = caller.request(Method::GET, path).header(header.0, header.1);
@@ -86,8 +93,9 @@ async fn a_slow_service_is_a_timeout() {
     let held = world.hold_services().await;
     owner.get("/v1/services").await.problem(504, "deadline_exceeded");
     // A client may wait for less, and not for more.
-    let patient = ("grpc-timeout", "99999999H");
-    with_header(&owner, "/v1/services", patient).await.problem(504, "deadline_exceeded");
+    let patient = with_header(&owner, "/v1/services", ("grpc-timeout", "99999999H"));
+    let answer = tokio::time::timeout(DOORS / 2, patient).await.expect("long before the doors' own limit");
+    answer.problem(504, "deadline_exceeded");
     held.release().await;
     let answer = with_header(&owner, "/v1/services", ("grpc-timeout", "0m")).await;
     answer.problem(504, "deadline_exceeded");
@@ -107,6 +115,20 @@ async fn lists_are_csv_for_whoever_wants_it() {
         let lines: Vec<_> = answer.text.split("\r\n").collect();
         assert!(lines[0].starts_with("id,slug,name") && lines[1].contains(",payment,payment"), "{lines:?}");
     }
+}
+
+#[tokio::test]
+async fn a_long_csv_outlasts_the_deadline_of_one_call() {
+    let world = World::with(Config { request_timeout_ms: 100, ..Config::default() }).await;
+    world.service("a").await;
+    world.service("b").await;
+    let faults = world.deps.directory.faults();
+    for delay_ms in [0, 150] {
+        faults.inject(LIST_SERVICES, 1, Fault::Delay(Duration::from_millis(delay_ms)));
+    }
+    let answer = world.user("owner").get("/v1/services?format=csv&page_size=1").await;
+    assert_eq!((answer.status, answer.text.lines().count()), (200, 3), "{}", answer.text);
+    assert_eq!(faults.waiting(LIST_SERVICES), 0);
 }
 
 #[tokio::test]

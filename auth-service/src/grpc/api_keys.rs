@@ -39,10 +39,9 @@ impl ApiKeyService for Auth {
     ) -> Result<Response<pb::ListApiKeysResponse>, Status> {
         let (cx, request) = unpack(request)?;
         let which = Which::Api { revoked: request.revoked };
-        let page = tx!(self.db, &cx, |conn| {
-            api_keys::list(&cx, conn, which, request.page_size, &request.page_token).await
-        })?;
-        Ok(listed(page))
+        let page = platform::page!(&request, "created_at")?;
+        let keys = tx!(self.db, &cx, |conn| api_keys::list(&cx, conn, which, &page).await)?;
+        Ok(listed(keys))
     }
 
     async fn revoke_api_key(

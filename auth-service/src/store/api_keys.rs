@@ -3,6 +3,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::{Error, Result};
+use platform::page::Page;
 use uuid::Uuid;
 
 use super::database_now;
@@ -119,11 +120,10 @@ pub async fn list(
     conn: &mut AsyncPgConnection,
     org: OrgId,
     which: Which,
-    after: Option<(DateTime<Utc>, KeyId)>,
-    limit: i64,
+    page: &Page<(DateTime<Utc>, KeyId)>,
 ) -> Result<Vec<ApiKey>> {
-    let mut query = api_keys::table.filter(api_keys::org_id.eq(org)).select(ApiKey::as_select()).into_boxed();
-    query = match which {
+    let query = api_keys::table.filter(api_keys::org_id.eq(org)).select(ApiKey::as_select()).into_boxed();
+    let query = match which {
         Which::Api { revoked: true } => {
             query.filter(api_keys::kind.eq(KeyKind::Api)).filter(api_keys::revoked_at.is_not_null())
         }
@@ -135,12 +135,7 @@ pub async fn list(
             .filter(api_keys::service_id.eq(service))
             .filter(api_keys::revoked_at.is_null()),
     };
-    if let Some((at, id)) = after {
-        query = query
-            .filter(api_keys::created_at.gt(at).or(api_keys::created_at.eq(at).and(api_keys::id.gt(id))));
-    }
-    let page = query.order((api_keys::created_at, api_keys::id)).limit(limit).load(conn).await?;
-    Ok(page)
+    Ok(platform::keyset!(query, api_keys::created_at, api_keys::id, page).load(conn).await?)
 }
 
 pub async fn revoke(

@@ -3,11 +3,10 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::{Error, Result};
-use platform::page::Sort;
+use platform::page::{ConfigKey, Page};
 use serde_json::Value as Json;
 
 use super::users::User;
-use super::{Seek, seek};
 use crate::schema::{team_members, teams, users};
 use crate::words::{TeamId, TeamRole, UserId};
 
@@ -69,17 +68,13 @@ pub async fn list(
     conn: &mut AsyncPgConnection,
     org: OrgId,
     archived: bool,
-    sort: Sort,
-    after: Option<Seek>,
-    limit: i64,
+    page: &Page<ConfigKey>,
 ) -> Result<Vec<Team>> {
-    let query = teams::table.filter(teams::org_id.eq(org)).select(Team::as_select()).into_boxed();
-    let query = if archived {
-        query.filter(teams::archived_at.is_not_null())
-    } else {
-        query.filter(teams::archived_at.is_null())
-    };
-    Ok(seek!(query, teams, sort, after).limit(limit).load(conn).await?)
+    let mut query = teams::table.filter(teams::org_id.eq(org)).select(Team::as_select()).into_boxed();
+    if !archived {
+        query = query.filter(teams::archived_at.is_null());
+    }
+    Ok(platform::config_list!(query, teams, page).load(conn).await?)
 }
 
 pub async fn update(
@@ -146,26 +141,17 @@ pub async fn list_members(
     conn: &mut AsyncPgConnection,
     org: OrgId,
     team: TeamId,
-    after: Option<(DateTime<Utc>, UserId)>,
-    limit: i64,
+    page: &Page<(DateTime<Utc>, UserId)>,
 ) -> Result<Vec<(TeamMember, User)>> {
-    let mut query = team_members::table
+    let query = team_members::table
         .inner_join(
             users::table.on(users::org_id.eq(team_members::org_id).and(users::id.eq(team_members::user_id))),
         )
         .filter(team_members::org_id.eq(org))
         .filter(team_members::team_id.eq(team))
-        .order((team_members::added_at, team_members::user_id))
         .select((TeamMember::as_select(), User::as_select()))
         .into_boxed();
-    if let Some((at, user)) = after {
-        query = query.filter(
-            team_members::added_at
-                .gt(at)
-                .or(team_members::added_at.eq(at).and(team_members::user_id.gt(user))),
-        );
-    }
-    Ok(query.limit(limit).load(conn).await?)
+    Ok(platform::keyset!(query, team_members::added_at, team_members::user_id, page).load(conn).await?)
 }
 
 fn not_found() -> Error {

@@ -3,11 +3,10 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::{Error, Result};
-use platform::page::Sort;
+use platform::page::{ConfigKey, Page};
 use platform::secret::Secret;
 use serde_json::Value as Json;
 
-use super::{Seek, seek};
 use crate::roles::Standing;
 use crate::schema::{team_members, users};
 use crate::words::{Role, TeamId, UserId, UserStatus};
@@ -90,6 +89,7 @@ pub struct Filter<'a> {
     pub roles: &'a [Role],
     /// Members of any of these; everybody when empty.
     pub teams: &'a [TeamId],
+    /// The archived, too.
     pub archived: bool,
 }
 
@@ -146,16 +146,12 @@ pub async fn list(
     conn: &mut AsyncPgConnection,
     org: OrgId,
     filter: Filter<'_>,
-    sort: Sort,
-    after: Option<Seek>,
-    limit: i64,
+    page: &Page<ConfigKey>,
 ) -> Result<Vec<User>> {
     let mut query = users::table.filter(users::org_id.eq(org)).select(User::as_select()).into_boxed();
-    query = if filter.archived {
-        query.filter(users::archived_at.is_not_null())
-    } else {
-        query.filter(users::archived_at.is_null())
-    };
+    if !filter.archived {
+        query = query.filter(users::archived_at.is_null());
+    }
     if !filter.roles.is_empty() {
         query = query.filter(users::role.eq_any(filter.roles));
     }
@@ -166,7 +162,7 @@ pub async fn list(
             .select(team_members::user_id);
         query = query.filter(users::id.eq_any(members));
     }
-    Ok(seek!(query, users, sort, after).limit(limit).load(conn).await?)
+    Ok(platform::config_list!(query, users, page).load(conn).await?)
 }
 
 /// The owners who can act, besides `besides`.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use auth_service::peer::{AuthPeer, follow_revocations};
 use auth_service::{Config, MIGRATIONS, NAME};
-use platform::access::{AccessTable, OptionNames};
 use platform::ctx::{Ctx, OrgId, Principal, PrincipalKind, Trace};
 use platform::deps::Deps;
 use platform::error::Error;
@@ -213,8 +212,7 @@ impl World {
 
 /// What a process is made of; its verifier asks auth-service.
 pub fn deps(db: &TestDb) -> Deps {
-    let access = AccessTable::from_pool(proto::descriptor_pool(), OptionNames::default());
-    let mut deps = db.deps(access.expect("the contract"));
+    let mut deps = db.deps_of(proto::descriptor_pool());
     let transport = deps.directory.transport("pulseops.auth.v1");
     let peer = Arc::new(AuthPeer::new(transport, "gateway", deps.source.clone()));
     let parts = VerifierParts {

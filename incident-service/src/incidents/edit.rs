@@ -5,7 +5,7 @@ use proto::auth::v1::PermissionCheck;
 use proto::incident::v1 as wire;
 use uuid::Uuid;
 
-use super::{Told, expect_version, parse_ids, record};
+use super::{Told, parse_ids, record};
 use crate::announce::{self, Extra, Step, change};
 use crate::convert;
 use crate::json::{Actor, Json};
@@ -24,15 +24,13 @@ pub async fn update(
     request: &wire::UpdateIncidentRequest,
 ) -> Result<Incident> {
     let mut incident = store::lock(conn, cx.org, Named::parse(&request.id)?).await?;
-    expect_version(cx, incident.version)?;
+    cx.expect_version(incident.version)?;
     let before = convert::incident(&incident);
-    let patch = request.incident.clone().unwrap_or_default();
-    let mask = request.update_mask.clone().unwrap_or_default();
-    let after = proto::merge(&before, &patch, &mask).map_err(|v| convert::invalid(v).under("incident"))?;
-    proto::check_resource("incident", &after).map_err(convert::invalid)?;
+    let (patch, mask) = (request.incident.as_ref(), request.update_mask.as_ref());
+    let after = proto::update("incident", &before, patch, mask)?;
 
     let actor = Actor::of(cx);
-    let urgency_said = mask.paths.iter().any(|path| path == "urgency");
+    let urgency_said = mask.is_some_and(|mask| mask.paths.iter().any(|path| path == "urgency"));
     if let Some(severity) = Severity::from_wire(after.severity) {
         change_severity(cx, conn, &mut incident, severity, &actor).await?;
     }
@@ -40,18 +38,15 @@ pub async fn update(
     if changes.is_empty() {
         return Ok(incident);
     }
+    let urgency_cleared = urgency_said && Urgency::from_wire(after.urgency).is_none();
     write(&mut incident, after, urgency_said)?;
-    if urgency_said && incident_urgency_unset(&patch) {
+    if urgency_cleared {
         let service = services::get(conn, cx.org, incident.service_id).await?;
         incident.urgency = service.urgency_rule.urgency(incident.severity);
     }
     let told = Told::new(Step::Updated, &actor, announce::changes(changes));
     record(cx, conn, &mut incident, told).await?;
     Ok(incident)
-}
-
-fn incident_urgency_unset(patch: &wire::Incident) -> bool {
-    Urgency::from_wire(patch.urgency).is_none()
 }
 
 /// Takes what the contract lets people change, but the severity.
@@ -198,7 +193,7 @@ pub async fn assign(
 ) -> Result<Incident> {
     let assignees = parse_ids("assignee_ids", &request.assignee_ids)?;
     let mut incident = store::lock(conn, cx.org, Named::parse(&request.id)?).await?;
-    expect_version(cx, incident.version)?;
+    cx.expect_version(incident.version)?;
     if same_people(&incident.assignee_ids, &assignees) {
         return Ok(incident);
     }

@@ -2,7 +2,7 @@ use diesel_async::AsyncPgConnection;
 use platform::ctx::Ctx;
 use platform::error::{Error, Result};
 
-use super::{Told, expect_version, record};
+use super::{Told, record};
 use crate::announce::{self, Step};
 use crate::json::Actor;
 use crate::lifecycle::{Action, Refused};
@@ -40,7 +40,7 @@ pub async fn act(
     response: &Response,
 ) -> Result<Incident> {
     let mut incident = store::lock(conn, cx.org, named).await?;
-    expect_version(cx, incident.version)?;
+    cx.expect_version(incident.version)?;
     apply(cx, conn, &mut incident, response).await?;
     Ok(incident)
 }

@@ -4,10 +4,11 @@ use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid 
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::{Error, Result};
+use platform::page::Page;
 use platform::sql::sql;
 use uuid::Uuid;
 
-use super::{Id, Number, Page, TimeKey, When, keyset};
+use super::{Id, Number, TimeKey, When};
 use crate::json::{Json, Labels, Source};
 use crate::kinds::{AlertId, AlertStatus, IncidentId, ServiceId, Severity, SourceKind};
 use crate::schema::alerts;
@@ -278,7 +279,5 @@ pub async fn list(
     if !filter.dedup_keys.is_empty() {
         query = query.filter(alerts::dedup_key.eq_any(&filter.dedup_keys));
     }
-    let key = page.after;
-    let rows = keyset!(query, page, alerts::started_at, alerts::id, key).load(conn).await?;
-    Ok(rows)
+    Ok(platform::keyset!(query, alerts::started_at, alerts::id, page).load(conn).await?)
 }

@@ -4,11 +4,12 @@ use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid 
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::{Error, Result};
+use platform::page::Page;
 use platform::sql::sql;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Page, TimeKey, keyset};
+use super::TimeKey;
 use crate::json::{ExternalRef, Image, Json, Labels, Link, Source};
 use crate::kinds::{IncidentId, ServiceId, Severity, Status, Urgency};
 use crate::lifecycle::Life;
@@ -292,17 +293,18 @@ pub async fn list(
     if let Some(before) = filter.created_before {
         query = query.filter(incidents::created_at.lt(before));
     }
-    let rows = match (page.sort.field, page.after.clone()) {
-        ("number", key) => {
-            let key = key.and_then(Key::number);
-            keyset!(query, page, incidents::number, incidents::id, key).load(conn).await?
+    let (query, descending, after) = (query.limit(page.limit()), page.sort.descending, page.after.clone());
+    let query = match page.sort.field {
+        "number" => {
+            let after = after.and_then(Key::number);
+            platform::keyset!(query, incidents::number, incidents::id, descending, after)
         }
-        (_, key) => {
-            let key = key.and_then(Key::time);
-            keyset!(query, page, incidents::created_at, incidents::id, key).load(conn).await?
+        _ => {
+            let after = after.and_then(Key::time);
+            platform::keyset!(query, incidents::created_at, incidents::id, descending, after)
         }
     };
-    Ok(rows)
+    Ok(query.load(conn).await?)
 }
 
 impl Key {

@@ -4,10 +4,10 @@ use diesel::sql_types::{Array, BigInt, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::{Error, Result};
+use platform::page::{ConfigKey, Page};
 use platform::sql::sql;
 
-use super::services::{Key, Service};
-use super::{Page, keyset};
+use super::services::Service;
 use crate::json::{Condition, Json, Labels};
 use crate::kinds::{RuleId, ServiceId, Severity};
 use crate::schema::rules;
@@ -81,7 +81,7 @@ pub async fn list(
     conn: &mut AsyncPgConnection,
     org: OrgId,
     filter: &Filter,
-    page: &Page<Key>,
+    page: &Page<ConfigKey>,
 ) -> Result<Vec<Rule>> {
     let mut query = rules::table.select(Rule::as_select()).filter(rules::org_id.eq(org)).into_boxed();
     if !filter.archived {
@@ -90,17 +90,7 @@ pub async fn list(
     if !filter.service_ids.is_empty() {
         query = query.filter(rules::service_id.eq_any(&filter.service_ids));
     }
-    let rows = match page.sort.field {
-        "name" => {
-            let key = page.after.clone().and_then(Key::name);
-            keyset!(query, page, rules::name, rules::id, key).load(conn).await?
-        }
-        _ => {
-            let key = page.after.clone().and_then(Key::time);
-            keyset!(query, page, rules::created_at, rules::id, key).load(conn).await?
-        }
-    };
-    Ok(rows)
+    Ok(platform::config_list!(query, rules, page).load(conn).await?)
 }
 
 /// A service whose rule set stands at a version.

@@ -3,10 +3,9 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::{Error, Result};
-use serde::{Deserialize, Serialize};
+use platform::page::{ConfigKey, Page};
 use uuid::Uuid;
 
-use super::{NameKey, Page, TimeKey, keyset};
 use crate::json::{Json, Labels, Link};
 use crate::kinds::{ServiceId, UrgencyRule};
 use crate::schema::{rule_sets, services};
@@ -37,14 +36,6 @@ pub struct Service {
     pub updated_by: String,
     pub archived_at: Option<DateTime<Utc>>,
     pub version: i64,
-}
-
-/// The key that a page of services or rules ends with.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Key {
-    Time(TimeKey),
-    Name(NameKey),
 }
 
 /// What a list of services is narrowed to.
@@ -106,7 +97,7 @@ pub async fn list(
     conn: &mut AsyncPgConnection,
     org: OrgId,
     filter: &Filter,
-    page: &Page<Key>,
+    page: &Page<ConfigKey>,
 ) -> Result<Vec<Service>> {
     let mut query =
         services::table.select(Service::as_select()).filter(services::org_id.eq(org)).into_boxed();
@@ -119,17 +110,7 @@ pub async fn list(
     if !filter.slugs.is_empty() {
         query = query.filter(services::slug.eq_any(&filter.slugs));
     }
-    let rows = match page.sort.field {
-        "name" => {
-            let key = page.after.clone().and_then(Key::name);
-            keyset!(query, page, services::name, services::id, key).load(conn).await?
-        }
-        _ => {
-            let key = page.after.clone().and_then(Key::time);
-            keyset!(query, page, services::created_at, services::id, key).load(conn).await?
-        }
-    };
-    Ok(rows)
+    Ok(platform::config_list!(query, services, page).load(conn).await?)
 }
 
 /// Services by id or slug, archived ones too.
@@ -146,30 +127,4 @@ pub async fn resolve(
         .load(conn)
         .await?;
     Ok(rows)
-}
-
-impl Key {
-    /// The key of a list sorted by time; `None` for a token of another kind.
-    pub fn time(self) -> Option<TimeKey> {
-        match self {
-            Self::Time(key) => Some(key),
-            Self::Name(_) => None,
-        }
-    }
-
-    /// The key of a list sorted by name.
-    pub fn name(self) -> Option<NameKey> {
-        match self {
-            Self::Name(key) => Some(key),
-            Self::Time(_) => None,
-        }
-    }
-
-    /// The key of a row in a list sorted by `field`.
-    pub fn of(field: &str, name: &str, created_at: DateTime<Utc>, id: Uuid) -> Self {
-        match field {
-            "name" => Self::Name((name.to_owned(), id)),
-            _ => Self::Time((created_at, id)),
-        }
-    }
 }

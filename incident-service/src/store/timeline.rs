@@ -4,10 +4,11 @@ use diesel::sql_types::{Array, Binary, Jsonb, Text, Timestamptz, Uuid as SqlUuid
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::Result;
+use platform::page::Page;
 use platform::sql::sql;
 use uuid::Uuid;
 
-use super::{Page, TimeKey, keyset};
+use super::TimeKey;
 use crate::json::{Actor, Json};
 use crate::kinds::{IncidentId, TimelineKind};
 use crate::schema::timeline;
@@ -64,7 +65,5 @@ pub async fn list(
     if !kinds.is_empty() {
         query = query.filter(timeline::kind.eq_any(kinds));
     }
-    let key = page.after;
-    let rows = keyset!(query, page, timeline::at, timeline::id, key).load(conn).await?;
-    Ok(rows)
+    Ok(platform::keyset!(query, timeline::at, timeline::id, page).load(conn).await?)
 }

@@ -1,19 +1,18 @@
 //! One organization in a process of its own: the service's `build` over a test database.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use incident_service::{Config, EVENTS, INCIDENTS, MIGRATIONS, NAME};
-use platform::access::{AccessTable, OptionNames};
 use platform::bus::{Delivered, Envelope, Record, TailFrom};
 use platform::ctx::{Ctx, OrgId, Principal, Trace};
 use platform::deps::Deps;
 use platform::error::Error;
 use platform::migrate::Migrations;
 use platform::rpc::{self, Transport};
-use platform::testing::{TestDb, eventually};
+use platform::testing::{Company, TestDb, eventually};
 use prost::Message;
 use proto::api::v1::Severity;
 use proto::events::v1::{Event, IncidentEvent};
@@ -23,19 +22,10 @@ use proto::incident::v1::incident_service_client::IncidentServiceClient;
 use proto::incident::v1::response_service_client::ResponseServiceClient;
 use proto::incident::v1::rule_service_client::RuleServiceClient;
 use proto::incident::v1::service_service_client::ServiceServiceClient;
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use tonic::{Response, Status};
 
 pub const OURS: Migrations = Migrations { owner: NAME, dir: &MIGRATIONS };
 pub const SOON: Duration = Duration::from_secs(15);
-
-/// Failpoints belong to the process: a test that sets one runs alone.
-static FAILPOINTS: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Default::default);
-
-enum Company {
-    Shared(#[expect(dead_code, reason = "held")] OwnedRwLockReadGuard<()>),
-    Alone(#[expect(dead_code, reason = "held")] OwnedRwLockWriteGuard<()>),
-}
 
 pub struct World {
     pub db: TestDb,
@@ -45,36 +35,29 @@ pub struct World {
     _company: Company,
 }
 
-fn access() -> AccessTable {
-    AccessTable::from_pool(proto::descriptor_pool(), OptionNames::default()).expect("the contract")
-}
-
 impl World {
     pub async fn new() -> Self {
-        let company = Company::Shared(FAILPOINTS.clone().read_owned().await);
+        let company = Company::shared().await;
         Self::build(company, &[OURS]).await
     }
 
     /// With the tables of other services, whom the test builds.
     pub async fn with(services: &[Migrations]) -> Self {
-        let company = Company::Shared(FAILPOINTS.clone().read_owned().await);
+        let company = Company::shared().await;
         Self::build(company, services).await
     }
 
     /// For tests with failpoints.
     pub async fn alone() -> Self {
-        let company = Company::Alone(FAILPOINTS.clone().write_owned().await);
+        let company = Company::alone().await;
         Self::build(company, &[OURS]).await
     }
 
     async fn build(company: Company, services: &[Migrations]) -> Self {
         let db = TestDb::with(services).await;
-        let access = access();
-        let permissions: Vec<String> = access.role("owner").iter().map(str::to_owned).collect();
-        let permissions: Vec<&str> = permissions.iter().map(String::as_str).collect();
-        let deps = db.deps(access);
-        let org = OrgId(db.source().id());
-        let owner = db.cx_in(org, &permissions);
+        let deps = db.deps_of(proto::descriptor_pool());
+        let owner = db.cx_as(&deps.door.access, "owner");
+        let org = owner.org;
         start(&deps).await;
         Self { db, deps, org, owner, _company: company }
     }
@@ -87,7 +70,7 @@ impl World {
 
     /// One more process of this service on the same database.
     pub async fn another_process(&self) -> Deps {
-        let deps = self.db.deps(access());
+        let deps = self.db.deps_of(proto::descriptor_pool());
         start(&deps).await;
         deps
     }

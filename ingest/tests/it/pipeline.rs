@@ -25,15 +25,11 @@ struct Store {
 
 impl Store {
     fn new(permits: usize, poison: Option<u32>) -> Arc<Self> {
-        Arc::new(Self {
-            written: Mutex::default(),
-            permits: Semaphore::new(permits),
-            poison,
-        })
+        Arc::new(Self { written: Mutex::default(), permits: Semaphore::new(permits), poison })
     }
 
     fn batches(&self) -> Vec<Vec<u32>> {
-        self.written.lock().unwrap().clone()
+        self.written.lock().expect("no panic holds it").clone()
     }
 }
 
@@ -41,14 +37,11 @@ impl Sink<Item> for Store {
     type Error = &'static str;
 
     async fn write(&self, batch: Vec<Item>) -> Result<(), Self::Error> {
-        self.permits.acquire().await.unwrap().forget();
+        self.permits.acquire().await.expect("never closed").forget();
         if batch.iter().any(|item| Some(item.0) == self.poison) {
             return Err("poisoned");
         }
-        self.written
-            .lock()
-            .unwrap()
-            .push(batch.into_iter().map(|item| item.0).collect());
+        self.written.lock().expect("no panic holds it").push(batch.into_iter().map(|item| item.0).collect());
         Ok(())
     }
 }
@@ -56,13 +49,7 @@ impl Sink<Item> for Store {
 const MANY: usize = 1_000_000;
 
 fn limits() -> Limits {
-    Limits {
-        items: 8,
-        bytes: 1_000,
-        batch_items: 6,
-        batch_bytes: 1_000,
-        retry_after: Duration::from_secs(1),
-    }
+    Limits { items: 8, bytes: 1_000, batch_items: 6, batch_bytes: 1_000, retry_after: Duration::from_secs(1) }
 }
 
 fn items(numbers: &[u32]) -> Vec<Item> {
@@ -73,10 +60,8 @@ fn items(numbers: &[u32]) -> Vec<Item> {
 async fn what_waits_becomes_one_write() {
     let store = Store::new(MANY, None);
     let (pipeline, worker) = Pipeline::new(store.clone(), limits(), Arc::new(Silent));
-    let acks: Vec<_> = [&[1, 2][..], &[3], &[4, 5, 6], &[7]]
-        .iter()
-        .map(|n| pipeline.submit(items(n)).unwrap())
-        .collect();
+    let acks: Vec<_> =
+        [&[1, 2][..], &[3], &[4, 5, 6], &[7]].iter().map(|n| pipeline.submit(items(n)).unwrap()).collect();
     pipeline.close();
     worker.run().await;
     for ack in acks {
@@ -90,19 +75,13 @@ async fn a_full_buffer_refuses_until_the_write_is_done() {
     let store = Store::new(0, None);
     let (pipeline, mut worker) = Pipeline::new(store.clone(), limits(), Arc::new(Silent));
     let first = pipeline.submit(items(&[1, 2, 3, 4, 5, 6, 7, 8])).unwrap();
-    let refused = Refused::Full {
-        retry_after: Duration::from_secs(1),
-    };
+    let refused = Refused::Full { retry_after: Duration::from_secs(1) };
     assert_eq!(pipeline.submit(items(&[9])).err(), Some(refused));
     let writing = tokio::spawn(async move {
         worker.step().await;
         worker
     });
-    assert_eq!(
-        pipeline.submit(items(&[9])).err(),
-        Some(refused),
-        "in flight counts"
-    );
+    assert_eq!(pipeline.submit(items(&[9])).err(), Some(refused), "in flight counts");
     store.permits.add_permits(1);
     first.durable().await.unwrap();
     let worker = writing.await.unwrap();
@@ -117,10 +96,7 @@ async fn a_full_buffer_refuses_until_the_write_is_done() {
 async fn a_failed_write_is_told_to_its_requests_only() {
     let store = Store::new(MANY, Some(2));
     let (pipeline, mut worker) = Pipeline::new(store.clone(), limits(), Arc::new(Silent));
-    let together = [
-        pipeline.submit(items(&[1])).unwrap(),
-        pipeline.submit(items(&[2])).unwrap(),
-    ];
+    let together = [pipeline.submit(items(&[1])).unwrap(), pipeline.submit(items(&[2])).unwrap()];
     worker.step().await;
     for ack in together {
         assert_eq!(ack.durable().await, Err(NotWritten::Failed("poisoned")));
@@ -146,10 +122,7 @@ async fn closing_drains_and_refuses() {
 #[tokio::test]
 async fn a_request_larger_than_the_buffer_is_told_so() {
     let (pipeline, _worker) = Pipeline::new(Store::new(0, None), limits(), Arc::new(Silent));
-    assert_eq!(
-        pipeline.submit(items(&[0; 9])).err(),
-        Some(Refused::TooLarge)
-    );
+    assert_eq!(pipeline.submit(items(&[0; 9])).err(), Some(Refused::TooLarge));
 }
 
 #[tokio::test]

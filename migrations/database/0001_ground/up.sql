@@ -6,7 +6,8 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'pulseops_owner') THEN
         CREATE ROLE pulseops_owner NOLOGIN;
     END IF;
-    IF NOT pg_has_role(current_user, 'pulseops_owner', 'MEMBER') THEN
+    -- Since version 16 who makes a role is its member and may not use it.
+    IF NOT pg_has_role(current_user, 'pulseops_owner', 'USAGE') THEN
         EXECUTE format('GRANT pulseops_owner TO %I', current_user);
     END IF;
 END
@@ -69,7 +70,7 @@ BEGIN
                    WHERE r.rolname = sys AND l.rolname = login) THEN
         EXECUTE format('GRANT %I TO %I', sys, login);
     END IF;
-    IF NOT pg_has_role(current_user, login, 'MEMBER') THEN
+    IF NOT pg_has_role(current_user, login, 'USAGE') THEN
         EXECUTE format('GRANT %I TO %I', login, current_user);
     END IF;
     EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I AUTHORIZATION pulseops_owner', login);

@@ -3,7 +3,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::{Error, Result};
-use platform::page::{ConfigKey, Sort};
+use platform::page::{ConfigKey, Page};
 use uuid::Uuid;
 
 use crate::ids::{ChannelId, TeamId};
@@ -118,28 +118,22 @@ pub async fn find_team_channels(
     Ok(rows)
 }
 
-/// Up to `limit` channels behind `after`.
+/// One page of channels.
 pub async fn list_channels(
     conn: &mut AsyncPgConnection,
     org: OrgId,
     filter: &Filter,
-    sort: Sort,
-    after: Option<ConfigKey>,
-    limit: i64,
+    page: &Page<ConfigKey>,
 ) -> Result<Vec<Channel>> {
-    let mut query = channels::table
-        .filter(channels::org_id.eq(org))
-        .select(Channel::as_select())
-        .limit(limit)
-        .into_boxed();
+    let mut query =
+        channels::table.filter(channels::org_id.eq(org)).select(Channel::as_select()).into_boxed();
     if !filter.archived {
         query = query.filter(channels::archived_at.is_null());
     }
     if !filter.team_ids.is_empty() {
         query = query.filter(channels::team_id.eq_any(&filter.team_ids));
     }
-    query = platform::config_list!(query, channels, sort, after);
-    Ok(query.load(conn).await?)
+    Ok(platform::config_list!(query, channels, page).load(conn).await?)
 }
 
 pub async fn update_channel(

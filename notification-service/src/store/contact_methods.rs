@@ -3,6 +3,7 @@ use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::{Error, Result};
+use platform::page::Page;
 use uuid::Uuid;
 
 use crate::ids::{ContactMethodId, UserId};
@@ -128,17 +129,16 @@ pub async fn list_contact_methods(
     conn: &mut AsyncPgConnection,
     org: OrgId,
     user: UserId,
-    after: Option<Uuid>,
-    limit: i64,
+    page: &Page<ContactMethodId>,
 ) -> Result<Vec<ContactMethod>> {
     let mut query = contact_methods::table
         .filter(contact_methods::org_id.eq(org).and(contact_methods::user_id.eq(user)))
         .filter(contact_methods::archived_at.is_null())
         .select(ContactMethod::as_select())
         .order(contact_methods::id.asc())
-        .limit(limit)
+        .limit(page.limit())
         .into_boxed();
-    if let Some(after) = after {
+    if let Some(after) = page.after {
         query = query.filter(contact_methods::id.gt(after));
     }
     Ok(query.load(conn).await?)

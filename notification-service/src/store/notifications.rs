@@ -4,6 +4,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::{Error, Result};
 use platform::leased::{Birth, LEASE_LOST};
+use platform::page::Page;
 use uuid::Uuid;
 
 use crate::ids::{ChannelId, ContactMethodId, MessageId, NotificationId, UserId};
@@ -168,14 +169,13 @@ pub async fn list_notifications(
     conn: &mut AsyncPgConnection,
     org: OrgId,
     filter: &Filter,
-    after: Option<Uuid>,
-    limit: i64,
+    page: &Page<NotificationId>,
 ) -> Result<Vec<Notification>> {
     let mut query = notifications::table
         .filter(notifications::org_id.eq(org))
         .select(Notification::as_select())
         .order(notifications::id.desc())
-        .limit(limit)
+        .limit(page.limit())
         .into_boxed();
     if !filter.statuses.is_empty() {
         query = query.filter(notifications::status.eq_any(&filter.statuses));
@@ -195,7 +195,7 @@ pub async fn list_notifications(
     if let Some(to) = filter.created_before {
         query = query.filter(notifications::created_at.lt(to));
     }
-    if let Some(after) = after {
+    if let Some(after) = page.after {
         query = query.filter(notifications::id.lt(after));
     }
     Ok(query.load(conn).await?)

@@ -8,7 +8,13 @@ fn user(n: u128) -> UserId {
 }
 
 fn way(via: Via, kind: Kind, address: &str) -> Way {
-    Way { via, kind, address_shown: "…".to_owned(), address_digest: address.as_bytes().to_vec(), sealed: Sealed::default() }
+    Way {
+        via,
+        kind,
+        address_shown: "…".to_owned(),
+        address_digest: address.as_bytes().to_vec(),
+        sealed: Sealed::default(),
+    }
 }
 
 fn method(n: u128, kind: Kind, address: &str) -> Way {

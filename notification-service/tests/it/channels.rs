@@ -2,8 +2,8 @@ use platform::error::Kind;
 use platform::rpc;
 use proto::notification::v1 as wire;
 
-use crate::receiver::Receiver;
 use crate::world::{World, error};
+use platform::testing::Receiver;
 
 fn webhook(slug: &str, url: &str) -> wire::Channel {
     wire::Channel {
@@ -167,7 +167,7 @@ async fn a_test_goes_out_signed_and_once_for_one_key() {
     assert_eq!(again.get_ref().id, first.get_ref().id);
     assert!(again.metadata().contains_key(rpc::IDEMPOTENCY_REPLAYED));
 
-    assert_eq!(receiver.keys(), std::slice::from_ref(&notification.key));
+    assert_eq!(receiver.headers("webhook-id"), std::slice::from_ref(&notification.key));
     let hit = &receiver.hits()[0];
     assert_eq!(hit.json()["type"], "channel.test");
     let verifier = standardwebhooks::Webhook::new(&created.secret.expect("shown")).expect("a secret");

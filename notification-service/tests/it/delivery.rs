@@ -10,8 +10,8 @@ use proto::notification::v1 as wire;
 use wire::AttemptOutcome as Outcome;
 use wire::NotificationStatus::{Dead, Delivered, Pending};
 
-use crate::receiver::Receiver;
 use crate::world::{SOON, World, channel, error};
+use platform::testing::Receiver;
 
 fn outcomes(notification: &wire::Notification) -> Vec<(i32, Outcome, i32)> {
     let attempts = notification.attempts.iter();
@@ -38,7 +38,7 @@ async fn failures_are_repeated_under_one_key() {
     let delivered = world.until(&id, Delivered).await;
     let expected = [(1, Outcome::Failed, 500), (2, Outcome::Failed, 429), (3, Outcome::Delivered, 200)];
     assert_eq!(outcomes(&delivered), expected);
-    assert_eq!(receiver.keys(), [delivered.key.as_str(); 3]);
+    assert_eq!(receiver.headers("webhook-id"), [delivered.key.as_str(); 3]);
     let bodies: Vec<_> = receiver.hits().into_iter().map(|hit| hit.body).collect();
     assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]), "one body for ever");
 }
@@ -47,7 +47,7 @@ async fn failures_are_repeated_under_one_key() {
 async fn retry_after_is_waited_for() {
     let world = World::new().await;
     let receiver = Receiver::start().await;
-    receiver.then_with(503, vec![("retry-after", "600".to_owned())]);
+    receiver.then_with(503, &[("retry-after", "600")]);
     let id = page(&world, &receiver).await;
     let due_in = eventually(SOON, async || {
         let notification = world.notification(&id).await;
@@ -78,7 +78,7 @@ async fn gone_is_dead_at_once_and_can_be_replayed() {
     assert_eq!(replayed.status(), Pending);
     let delivered = world.until(&id, Delivered).await;
     assert_eq!(outcomes(&delivered), [(1, Outcome::Refused, 410), (2, Outcome::Delivered, 200)]);
-    assert_eq!(receiver.keys(), [dead.key.as_str(); 2]);
+    assert_eq!(receiver.headers("webhook-id"), [dead.key.as_str(); 2]);
     let again = error(replay(&world, &id).await);
     assert_eq!((again.kind, again.code), (Kind::Conflict, "not_dead"));
 }
@@ -106,7 +106,7 @@ async fn the_budget_ends_and_a_replay_grants_a_new_one() {
 async fn redirects_are_refused_and_nobody_listening_is_retried() {
     let world = World::new().await;
     let receiver = Receiver::start().await;
-    receiver.then_with(302, vec![("location", receiver.url("elsewhere"))]);
+    receiver.then_with(302, &[("location", &receiver.url("elsewhere"))]);
     let id = page(&world, &receiver).await;
     assert_eq!(outcomes(&world.until(&id, Dead).await), [(1, Outcome::Refused, 302)]);
 
@@ -124,7 +124,7 @@ async fn a_crash_after_sending_repeats_the_key_and_records_one_outcome() {
     let id = page(&world, &receiver).await;
     let delivered = world.until(&id, Delivered).await;
     assert_eq!(outcomes(&delivered), [(1, Outcome::Started, 0), (2, Outcome::Delivered, 200)]);
-    assert_eq!(receiver.keys(), [delivered.key.as_str(); 2]);
+    assert_eq!(receiver.headers("webhook-id"), [delivered.key.as_str(); 2]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,6 @@ mod contact_methods;
 mod delivery;
 mod email;
 mod peers;
-mod receiver;
 mod schema;
 mod sending;
 mod world;

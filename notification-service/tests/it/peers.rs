@@ -7,19 +7,21 @@ use platform::error::{Error, Kind};
 use platform::failpoint;
 use platform::rpc::{self, Fault};
 use platform::testing::eventually;
-use proto::api::v1::{Severity, Target, TargetKind};
+use proto::api::v1::{Role, Severity, Target, TargetKind};
 use proto::auth::v1 as auth;
 use proto::auth::v1::team_service_client::TeamServiceClient;
+use proto::auth::v1::user_service_client::UserServiceClient;
 use proto::incident::v1 as incident;
 use proto::incident::v1::TimelineKind;
 use proto::incident::v1::incident_service_client::IncidentServiceClient;
 use proto::incident::v1::service_service_client::ServiceServiceClient;
 use proto::incident::v1::timeline_entry::Data;
 use proto::notification::v1 as wire;
+use uuid::Uuid;
 use wire::NotificationStatus::{Cancelled, Dead, Delivered};
 
-use crate::receiver::Receiver;
 use crate::world::{SOON, World, channel, error, user};
+use platform::testing::Receiver;
 
 const MEMBERS: &str = "/pulseops.auth.v1.TeamService/ListTeamMembers";
 const STATES: &str = "/pulseops.incident.v1.ResponseService/GetStates";
@@ -34,26 +36,59 @@ async fn create_team(world: &World) -> Target {
     let team = auth::Team { slug: "payments".to_owned(), name: "Payments".to_owned(), ..Default::default() };
     let request = auth::CreateTeamRequest { team: Some(team) };
     let team = client.create_team(rpc::request(&world.owner(), request)).await.expect("created").into_inner();
+    let team = Target { kind: TargetKind::Team.into(), id: team.id };
+    add_member(world, &team, world.owner().principal.id).await;
+    team
+}
+
+async fn add_member(world: &World, team: &Target, user: Uuid) {
+    let mut client = TeamServiceClient::new(world.deps.directory.transport("pulseops.auth.v1"));
     let member = auth::AddTeamMemberRequest {
         team_id: team.id.clone(),
-        user_id: world.owner().principal.id.to_string(),
+        user_id: user.to_string(),
         ..Default::default()
     };
     client.add_team_member(rpc::request(&world.owner(), member)).await.expect("added");
-    Target { kind: TargetKind::Team.into(), id: team.id }
+}
+
+fn users(world: &World) -> UserServiceClient<rpc::Transport> {
+    UserServiceClient::new(world.deps.directory.transport("pulseops.auth.v1"))
+}
+
+async fn create_user(world: &World, name: &str) -> Uuid {
+    let user = auth::User {
+        email: format!("{name}@example.com"),
+        name: name.to_owned(),
+        role: Role::Responder.into(),
+        ..Default::default()
+    };
+    let request = auth::CreateUserRequest { user: Some(user) };
+    let user = users(world).create_user(rpc::request(&world.owner(), request)).await.expect("created");
+    user.into_inner().id.parse().expect("a UUID")
+}
+
+async fn set_status(world: &World, user: Uuid, status: auth::UserStatus) {
+    let request = auth::UpdateUserRequest {
+        id: user.to_string(),
+        user: Some(auth::User { status: status.into(), ..Default::default() }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["status".to_owned()] }),
+    };
+    users(world).update_user(rpc::request(&world.owner(), request)).await.expect("changed");
 }
 
 /// Gives the owner a webhook.
 async fn create_method(world: &World, url: &str) -> wire::ContactMethod {
+    create_method_of(world, world.owner().principal.id, url).await
+}
+
+async fn create_method_of(world: &World, user: Uuid, url: &str) -> wire::ContactMethod {
     let method = wire::ContactMethod {
         kind: wire::ChannelKind::Webhook.into(),
         address: url.to_owned(),
         ..Default::default()
     };
-    let request = wire::CreateContactMethodRequest {
-        user_id: world.owner().principal.id.to_string(),
-        contact_method: Some(method),
-    };
+    let request =
+        wire::CreateContactMethodRequest { user_id: user.to_string(), contact_method: Some(method) };
     let created = world.methods().create_contact_method(rpc::request(&world.owner(), request)).await;
     created.expect("created").into_inner()
 }
@@ -125,6 +160,27 @@ async fn settled(world: &World) {
         (admin.query_one(sql, &[]).await.ok()?.get::<_, i64>(0) == 0).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_member_is_not_told() {
+    let world = World::with_peers().await;
+    let receiver = Receiver::start().await;
+    create_method(&world, &receiver.url("olga")).await;
+    let team = create_team(&world).await;
+    let bob = create_user(&world, "Bob").await;
+    create_method_of(&world, bob, &receiver.url("bob")).await;
+    add_member(&world, &team, bob).await;
+
+    set_status(&world, bob, auth::UserStatus::Disabled).await;
+    let without = world.send(world.page("without", vec![team.clone()])).await;
+    assert_eq!(without.recipients, ["Olga"]);
+
+    set_status(&world, bob, auth::UserStatus::Active).await;
+    world.db.advance(Duration::from_secs(11)).await;
+    let mut with = world.send(world.page("with", vec![team])).await.recipients;
+    with.sort();
+    assert_eq!(with, ["Bob", "Olga"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,8 +6,8 @@ use proto::notification::v1 as wire;
 use proto::notification::v1::send_service_client::SendServiceClient;
 use wire::NotificationStatus::{Delivered, Pending};
 
-use crate::receiver::Receiver;
 use crate::world::{SOON, World, channel, error, user};
+use platform::testing::Receiver;
 
 fn target(kind: TargetKind, id: &str) -> Target {
     Target { kind: kind.into(), id: id.to_owned() }
@@ -27,7 +27,7 @@ async fn the_same_key_makes_nothing_new() {
         world.until(id, Delivered).await;
     }
     assert_eq!(world.send(request).await, first);
-    let mut keys = receiver.keys();
+    let mut keys = receiver.headers("webhook-id");
     keys.sort_unstable();
     keys.dedup();
     assert_eq!((receiver.hits().len(), keys.len()), (2, 2));
@@ -180,7 +180,7 @@ async fn later_messages_wait_for_earlier_ones() {
     let world = World::new().await;
     let receiver = Receiver::start().await;
     // The first one needs a second attempt, an hour later.
-    receiver.then_with(503, vec![("retry-after", "3600".to_owned())]);
+    receiver.then_with(503, &[("retry-after", "3600")]);
     let ops = world.create_channel("ops", &receiver.url("hook")).await;
     let first = world.send(world.page("first", vec![channel(&ops.id)])).await;
     eventually(SOON, async || (receiver.hits().len() == 1).then_some(())).await;

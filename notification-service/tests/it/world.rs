@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use notification_service::{Config, Delivery, MIGRATIONS, NAME};
-use platform::access::{AccessTable, OptionNames};
-use platform::bus::{Envelope, Record, TopicSpec};
+use platform::bus::{Envelope, Record};
 use platform::ctx::{Ctx, OrgId, Trace};
 use platform::deps::Deps;
 use platform::migrate::Migrations;
 use platform::rpc::{self, Transport};
-use platform::testing::{TestDb, eventually};
+use platform::testing::{Company, TestDb, eventually};
 use proto::api::v1::{Actor, ActorKind, Reference, Severity, Target, TargetKind};
 use proto::auth::v1::RegisterRequest;
 use proto::auth::v1::session_service_client::SessionServiceClient;
@@ -20,27 +19,12 @@ use proto::notification::v1::channel_service_client::ChannelServiceClient;
 use proto::notification::v1::contact_method_service_client::ContactMethodServiceClient;
 use proto::notification::v1::notification_service_client::NotificationServiceClient;
 use proto::notification::v1::send_service_client::SendServiceClient;
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use uuid::Uuid;
 
 pub const OURS: Migrations = Migrations { owner: NAME, dir: &MIGRATIONS };
 const AUTHS: Migrations = Migrations { owner: "auth", dir: &auth_service::MIGRATIONS };
 const INCIDENTS: Migrations = Migrations { owner: "incident", dir: &incident_service::MIGRATIONS };
 pub const SOON: Duration = Duration::from_secs(10);
-const AUTH: TopicSpec = TopicSpec {
-    name: "pulseops.auth.v1",
-    partitions: 1,
-    retention: Duration::from_millis(proto::topics::AUTH.retention_ms),
-};
-
-/// Failpoints belong to the process: a test that sets one runs alone.
-static FAILPOINTS: std::sync::LazyLock<std::sync::Arc<RwLock<()>>> =
-    std::sync::LazyLock::new(Default::default);
-
-enum Company {
-    Shared(#[expect(dead_code, reason = "held")] OwnedRwLockReadGuard<()>),
-    Alone(#[expect(dead_code, reason = "held")] OwnedRwLockWriteGuard<()>),
-}
 
 pub struct World {
     pub db: TestDb,
@@ -62,24 +46,24 @@ impl World {
     }
 
     pub async fn with(config: Config) -> Self {
-        let company = Company::Shared(FAILPOINTS.clone().read_owned().await);
+        let company = Company::shared().await;
         Self::build(config, company).await
     }
 
     /// For tests with failpoints.
     pub async fn alone() -> Self {
-        let company = Company::Alone(FAILPOINTS.clone().write_owned().await);
+        let company = Company::alone().await;
         Self::build(quick(), company).await
     }
 
     /// With auth- and incident-service in the same process; the owner has registered.
     pub async fn with_peers() -> Self {
-        Self::among_peers(Company::Shared(FAILPOINTS.clone().read_owned().await)).await
+        Self::among_peers(Company::shared().await).await
     }
 
     /// The same for tests with failpoints.
     pub async fn alone_with_peers() -> Self {
-        Self::among_peers(Company::Alone(FAILPOINTS.clone().write_owned().await)).await
+        Self::among_peers(Company::alone().await).await
     }
 
     async fn among_peers(company: Company) -> Self {
@@ -119,13 +103,9 @@ impl World {
     }
 
     async fn on(db: TestDb, config: Config, company: Company) -> Self {
-        let access =
-            AccessTable::from_pool(proto::descriptor_pool(), OptionNames::default()).expect("the contract");
-        let permissions: Vec<String> = access.role("owner").iter().map(str::to_owned).collect();
-        let permissions: Vec<&str> = permissions.iter().map(String::as_str).collect();
-        let deps = db.deps(access);
-        let org = OrgId(db.source().id());
-        let owner = db.cx_in(org, &permissions);
+        let deps = db.deps_of(proto::descriptor_pool());
+        let owner = db.cx_as(&deps.door.access, "owner");
+        let org = owner.org;
         let service = notification_service::build(&deps, &config).await.expect("built");
         deps.directory.add(&service);
         Self { db, deps, org, owner, _company: company }
@@ -210,8 +190,8 @@ impl World {
         let mut envelope = Envelope::new(&cx, "auth", "pulseops.auth.user.registered.v1", user, 1);
         envelope.id = event;
         let record = Record::new(self.org.uuid().as_bytes().to_vec(), envelope, &data);
-        self.deps.bus.ensure_topic(&AUTH).await.expect("the topic");
-        self.deps.bus.append(AUTH.name, &[record]).await.expect("appended");
+        self.deps.bus.ensure_topic(&auth_service::events::TOPIC).await.expect("the topic");
+        self.deps.bus.append(auth_service::events::TOPIC.name, &[record]).await.expect("appended");
         self.heard(user).await;
     }
 

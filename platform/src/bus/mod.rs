@@ -38,6 +38,11 @@ pub struct TopicSpec {
 }
 
 impl TopicSpec {
+    /// A topic whose records are kept for `retention_ms` milliseconds at least.
+    pub const fn new(name: &'static str, partitions: i32, retention_ms: u64) -> Self {
+        Self { name, partitions, retention: Duration::from_millis(retention_ms) }
+    }
+
     /// The partition of `key`.
     pub fn partition_for(&self, key: &[u8]) -> i32 {
         partition_for(key, self.partitions)

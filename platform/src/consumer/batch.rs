@@ -1,17 +1,20 @@
 //! One batch: its transaction, and what happens when it fails.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::time::Instant;
 
+use super::pace::at_work;
 use super::run::Part;
 use super::{After, BatchCtx, Consumer, positions};
 use crate::bus::{Delivered, PartitionBatch};
 use crate::dead_letters;
 use crate::error::{Error, Kind, Result};
 
-/// How often a single record may fail by our own fault before it counts as poison.
+/// How often a single record may fail by our own fault, or because of what others do at the same
+/// time, before it counts as poison.
 const TRIES: u32 = 5;
 
 /// Why a batch was not applied.
@@ -44,12 +47,16 @@ impl Consumer {
             let records = &batch.records[from..to];
             let next = batch.records.get(to).map_or(batch.next, |behind| behind.offset);
             match self.apply(partition, &part, records, next).await {
-                Ok(after) => {
+                Ok((after, work)) => {
                     moved = true;
+                    self.pace.worked(records.len(), work);
                     self.moved(partition, next, records.len());
                     self.finish(partition, after).await;
                 }
                 Err(Failure::Failed(error)) if error.is_retryable() => {
+                    if part.failures > 0 {
+                        self.pace.failed(records.len());
+                    }
                     self.pause(partition, &error);
                     break;
                 }
@@ -90,10 +97,11 @@ impl Consumer {
         part: &Part,
         records: &[Delivered],
         next: i64,
-    ) -> Result<After, Failure> {
+    ) -> Result<(After, Duration), Failure> {
         let mut tx = self.group.db.begin_system("consumer").await?;
         let cx = self.batch_cx(partition, part.epoch, false);
-        let after = match self.handle(&cx, &mut tx, records).await {
+        let (handled, work) = at_work(self.handle(&cx, &mut tx, records)).await;
+        let after = match handled {
             Ok(after) => after,
             Err(error) => {
                 tx.rollback().await?;
@@ -107,7 +115,7 @@ impl Consumer {
         self.failpoint("consumer.before_commit").await?;
         tx.commit().await.map_err(Failure::InDoubt)?;
         self.failpoint("consumer.after_commit").await.map_err(Failure::InDoubt)?;
-        Ok(after)
+        Ok((after, work))
     }
 
     /// Calls the handler; a panic is an error of ours.
@@ -180,8 +188,8 @@ impl Consumer {
         self.lose(partition);
     }
 
-    /// A record that fails alone. By our own fault it gets some more tries; then, and otherwise at
-    /// once, it goes to the dead letters. Says whether the position moved past it.
+    /// A record that fails alone. By our own fault, or in a conflict, it gets some more tries; then,
+    /// and otherwise at once, it goes to the dead letters. Says whether the position moved past it.
     async fn poison(
         &mut self,
         partition: i32,
@@ -192,7 +200,7 @@ impl Consumer {
     ) -> Result<bool> {
         let before = part.suspect.filter(|(offset, _)| *offset == record.offset);
         let tries = before.map_or(0, |(_, tries)| tries) + 1;
-        if error.kind == Kind::Internal && tries < TRIES {
+        if matches!(error.kind, Kind::Internal | Kind::Conflict) && tries < TRIES {
             if let Some(part) = self.parts.get_mut(&partition) {
                 part.suspect = Some((record.offset, tries));
             }
@@ -249,7 +257,7 @@ impl Consumer {
 
     /// The point for all consumers, then the one for this consumer alone: `<name>.<consumer>`.
     #[cfg_attr(not(feature = "testing"), expect(unused_variables, reason = "failpoints are for tests"))]
-    async fn failpoint(&self, name: &str) -> Result<()> {
+    pub(super) async fn failpoint(&self, name: &str) -> Result<()> {
         crate::failpoint!(name);
         crate::failpoint!(&format!("{name}.{}", self.name));
         Ok(())

@@ -11,6 +11,7 @@ enum Replayed {
     Done(DeadLetter, After),
     Later(Error),
     Refused(DeadLetter, Error),
+    InDoubt(DeadLetter, Error),
 }
 
 impl Consumer {
@@ -36,6 +37,11 @@ impl Consumer {
                 crate::system_tx!(self.group.db, "dead letter", |conn| {
                     dead_letters::bury_again(conn, &letter, &error).await
                 })?;
+                Ok(true)
+            }
+            // It may have been applied, and then memory is behind.
+            Ok(Replayed::InDoubt(letter, error)) => {
+                self.part_ways(letter.partition, Failure::InDoubt(error));
                 Ok(true)
             }
             Err(Failure::InDoubt(error) | Failure::Failed(error)) => Err(error),
@@ -64,7 +70,13 @@ impl Consumer {
             }
         };
         dead_letters::done(&mut tx, &letter, cx.now).await?;
-        tx.commit().await.map_err(Failure::InDoubt)?;
-        Ok(Replayed::Done(letter, after))
+        let committed = match tx.commit().await {
+            Ok(()) => self.failpoint("replay.after_commit").await,
+            Err(error) => Err(error),
+        };
+        Ok(match committed {
+            Ok(()) => Replayed::Done(letter, after),
+            Err(error) => Replayed::InDoubt(letter, error),
+        })
     }
 }

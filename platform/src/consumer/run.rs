@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::keeper::Held;
+use super::pace::Pace;
 use super::{Consumers, Handler, Options, positions};
 use crate::bus::{PartitionBatch, Reader, Topic};
 use crate::dead_letters;
@@ -18,14 +19,15 @@ use crate::wake::{Progress, Subscription};
 const DUTY_EVERY: Duration = Duration::from_secs(1);
 const LAG_EVERY: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// What waited for the database goes on this late after it is back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// One consumer of one topic in this process.
 pub struct Consumer {
     pub(super) group: Consumers,
     pub(super) name: &'static str,
     pub(super) topic: &'static str,
-    pub(super) options: Options,
+    pub(super) pace: Pace,
     pub(super) handler: Arc<dyn Handler>,
     pub(super) parts: BTreeMap<i32, Part>,
     log: Topic,
@@ -45,7 +47,7 @@ pub(super) struct Part {
     pub(super) next: i64,
     pub(super) failures: u32,
     pub(super) paused_until: Option<Instant>,
-    /// A record that failed alone by our fault, and how often.
+    /// A record that failed alone and is tried again, and how often it failed.
     pub(super) suspect: Option<(i64, u32)>,
 }
 
@@ -66,7 +68,7 @@ impl Consumer {
             group: group.clone(),
             name,
             topic,
-            options,
+            pace: Pace::new(&options),
             handler,
             parts: BTreeMap::new(),
             log,
@@ -166,7 +168,7 @@ impl Consumer {
         tokio::select! {
             biased;
             () = self.shutdown.cancelled() => Ok(Vec::new()),
-            batches = self.reader.poll(self.options.max_records, wait) => batches,
+            batches = self.reader.poll(self.pace.limit(), wait) => batches,
             () = self.replay_asked.changed(), if !wait.is_zero() => {
                 self.replay_at = now;
                 Ok(Vec::new())
@@ -179,7 +181,7 @@ impl Consumer {
         Some(until.saturating_duration_since(Instant::now()))
     }
 
-    /// Doubles with every failure, with jitter, up to half a minute.
+    /// Doubles with every failure, with jitter, up to a limit.
     pub(super) fn backoff(&self, failures: u32) -> Duration {
         let pause = FIRST_PAUSE.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE);
         self.group.source.jitter(pause, 0.2)

@@ -25,6 +25,8 @@ const WAIT_FOR_LEADER: Duration = Duration::from_millis(2);
 /// How long after a row was sent the transactions are noted that may still bring a lower id: much
 /// longer than from taking an id to taking a transaction's number.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
+/// Finds what a person set back to unsent.
+const FULL_LOOK_EVERY: Duration = Duration::from_secs(30);
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How long sent rows stay, for people who look for them.
@@ -65,8 +67,9 @@ impl Relay {
     /// # Errors
     /// Those of the database and the bus; then nothing was moved, or its answer was lost.
     pub async fn step(&mut self) -> Result<Progress> {
+        let from = self.bound.at(Instant::now());
         crate::failpoint!("relay.before");
-        let relayed = self.bus.relay(&self.db, self.bound.settled, BATCH).await?;
+        let relayed = self.bus.relay(&self.db, from, BATCH).await?;
         crate::failpoint!("relay.after");
         self.bound.looked(Instant::now(), relayed.last_id, relayed.open);
         if relayed.rows > 0 {
@@ -174,16 +177,26 @@ struct Count {
 /// Below which id nothing unsent is looked for. Under a long snapshot the index keeps every sent row,
 /// so looking from its beginning grows slower and slower. But ids are given before the commit: a
 /// lower one may appear late, and later events of its aggregate must not be sent before it. So the
-/// bound follows an id only when every transaction has ended that could bring a lower one.
+/// bound follows an id only when every transaction has ended that could bring a lower one. Now and
+/// then there is none.
 #[derive(Default)]
 struct LowerBound {
     settled: i64,
     sent: VecDeque<(Instant, i64)>,
     /// An id, and the transaction number below which all must have ended for it to be settled.
     settling: Option<(i64, i64)>,
+    full_look_at: Option<Instant>,
 }
 
 impl LowerBound {
+    fn at(&mut self, now: Instant) -> i64 {
+        if self.full_look_at.is_some_and(|at| now < at) {
+            return self.settled;
+        }
+        self.full_look_at = Some(now + FULL_LOOK_EVERY);
+        0
+    }
+
     fn looked(&mut self, now: Instant, sent: Option<i64>, open: OpenTransactions) {
         if let Some((id, _)) = self.settling.take_if(|(_, until)| open.oldest >= *until) {
             self.settled = self.settled.max(id);
@@ -228,6 +241,7 @@ mod tests {
         for second in 30..90 {
             look(second, None, 50, 50);
         }
-        assert_eq!(bound.settled, 300, "it never goes back");
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!([90, 119, 120, 121].map(|seconds| bound.at(after(seconds))), [0, 300, 0, 300]);
     }
 }

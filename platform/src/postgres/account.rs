@@ -46,6 +46,11 @@ impl Account {
         })
     }
 
+    /// Its number.
+    pub(super) fn uid(&self) -> u32 {
+        self.uid
+    }
+
     /// Makes `command` run as this account.
     pub(super) fn apply(&self, command: &mut Command) {
         command.uid(self.uid).gid(self.gid);

@@ -1,14 +1,14 @@
 //! The cluster on disk: where it lies, how it is made, and what a killed server left behind.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::os::unix::fs::{DirBuilderExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
 use sha2::{Digest, Sha256};
 
 use super::{Account, Binaries, Options, failed};
@@ -250,7 +250,21 @@ fn socket_dir(dir: &Path, account: Option<&Account>) -> Result<PathBuf> {
     }
     let short = PathBuf::from(format!("/tmp/pulseops-{}", short_hash(dir)));
     private_dir(&short, account).map_err(|error| failed(format!("{}: {error}", short.display())))?;
+    check_private(&short, account)?;
     Ok(short)
+}
+
+/// Who may enter the socket's folder is superuser of the cluster, and anybody can make one below /tmp.
+fn check_private(dir: &Path, account: Option<&Account>) -> Result<()> {
+    let owner = account.map_or_else(|| Uid::effective().as_raw(), Account::uid);
+    let meta = fs::symlink_metadata(dir).map_err(|error| failed(format!("{}: {error}", dir.display())))?;
+    if meta.is_dir() && meta.uid() == owner && meta.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(failed(format!(
+        "{} is not a folder that only the server's account can enter: remove it",
+        dir.display()
+    )))
 }
 
 fn private_dir(dir: &Path, account: Option<&Account>) -> std::io::Result<()> {
@@ -263,4 +277,28 @@ fn private_dir(dir: &Path, account: Option<&Account>) -> std::io::Result<()> {
 
 fn short_hash(path: &Path) -> String {
     hex::encode(&Sha256::digest(path.as_os_str().as_encoded_bytes())[..6])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_socket_folder_that_others_can_enter_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = |mode| {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).expect("set");
+            check_private(folder.path(), None)
+        };
+        assert!(open(0o700).is_ok());
+        for mode in [0o701, 0o750, 0o777] {
+            assert_eq!(open(mode).expect_err("refused").code, "postgres_failed", "{mode:o}");
+        }
+        open(0o700).expect("ours again");
+        let link = folder.path().join("link");
+        symlink(folder.path(), &link).expect("a link");
+        assert!(check_private(&link, None).is_err(), "it may lead elsewhere later");
+    }
 }

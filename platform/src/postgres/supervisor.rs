@@ -55,8 +55,10 @@ impl Supervisor {
         std::thread::Builder::new()
             .name("postgres".to_owned())
             .spawn(move || {
-                of_thread.run(&cluster);
+                let end = of_thread.run(&cluster);
+                // Before it is told: whoever hears it may start again at once.
                 drop(lock);
+                of_thread.state.send_replace(end);
             })
             .map_err(Error::internal)?;
         Ok(Self(shared))
@@ -98,7 +100,8 @@ impl Drop for Supervisor {
 }
 
 impl Shared {
-    fn run(&self, cluster: &Cluster) {
+    /// Runs the server until it is to end or cannot start; returns which.
+    fn run(&self, cluster: &Cluster) -> State {
         let (started, log) = (Instant::now(), cluster.log_end());
         let mut pause = Duration::from_millis(50);
         while !self.stopping.load(Ordering::Acquire) {
@@ -108,8 +111,7 @@ impl Shared {
                 Err(error) if *self.state.borrow() == State::Starting => {
                     if started.elapsed() > START_PATIENCE || !worth_retrying(&cluster.log_tail(log)) {
                         let why = format!("{error}\n{}", cluster.log_tail(log));
-                        self.state.send_replace(State::Failed(why));
-                        return;
+                        return State::Failed(why);
                     }
                 }
                 Err(error) => tracing::error!(%error, log = cluster.log_tail(log), "Postgres ended"),
@@ -119,7 +121,7 @@ impl Shared {
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
-        self.state.send_replace(State::Stopped);
+        State::Stopped
     }
 
     /// One life of the server: `Ok` when it has been ready.

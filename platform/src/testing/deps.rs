@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use prost_reflect::DescriptorPool;
 
 use super::TestDb;
-use crate::access::AccessTable;
+use crate::access::{AccessTable, OptionNames};
 use crate::bus::postgres::PostgresBus;
 use crate::ctx::{OrgId, Principal};
 use crate::deps::{Databases, Deps};
@@ -66,6 +67,14 @@ impl Exchange for Issuer {
 }
 
 impl TestDb {
+    /// [`deps`](Self::deps) with the access table of a contract that has our options.
+    ///
+    /// # Panics
+    /// When it has not.
+    pub fn deps_of(&self, contract: &DescriptorPool) -> Deps {
+        self.deps(AccessTable::from_pool(contract, OptionNames::default()).expect("our options"))
+    }
+
     /// What services are built from, in a process of its own on this database. Loopback may be
     /// called; end it with `deps.lifecycle.stop()`.
     pub fn deps(&self, access: AccessTable) -> Deps {

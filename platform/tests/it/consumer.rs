@@ -339,14 +339,14 @@ async fn a_batch_ends_when_it_is_work_enough() {
         std::thread::sleep(Duration::from_millis(1) * u32::try_from(batch.len()).expect("small"));
         Ok(())
     });
-    let options = Options { max_records: 50, ..Options::default() };
+    let options = Options { max_records: 200, ..Options::default() };
     let made = world.group().consumer("busy", &TOPIC, options, Arc::clone(&handler) as _).await;
     let mut consumer = made.expect("the consumer");
-    world.append(&[("a", 0, ""); 150]).await;
-    step_until(&mut consumer, async || handler.batches().iter().sum::<usize>() == 150).await;
+    world.append(&[("a", 0, ""); 600]).await;
+    step_until(&mut consumer, async || handler.batches().iter().sum::<usize>() == 600).await;
     let batches = handler.batches();
-    assert_eq!(batches[0], 50, "nothing is known yet");
-    assert!(batches[1..].iter().all(|size| *size <= 10), "{batches:?}");
+    assert_eq!(batches[0], 200, "nothing is known yet");
+    assert!(batches[1..].iter().all(|size| *size <= 40), "{batches:?}");
 }
 
 #[tokio::test]

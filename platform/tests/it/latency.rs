@@ -37,7 +37,12 @@ struct Births {
 
 #[async_trait]
 impl Handler for Births {
-    async fn handle(&self, cx: &BatchCtx, conn: &mut AsyncPgConnection, batch: &[Delivered]) -> Result<After> {
+    async fn handle(
+        &self,
+        cx: &BatchCtx,
+        conn: &mut AsyncPgConnection,
+        batch: &[Delivered],
+    ) -> Result<After> {
         self.tell.send(("handler", Instant::now())).expect("the test listens");
         let birth = leased::birth(cx.now);
         let mut claims = Vec::new();

@@ -34,6 +34,28 @@ async fn running_twice_does_nothing_the_second_time() {
     assert!(migrate::pending(&test.url(), &[PROBE]).await.expect("asked").is_empty());
 }
 
+/// As when two processes start at the same time on an empty database.
+#[tokio::test]
+async fn two_at_once_migrate_once() {
+    let test = TestDb::new().await;
+    let (admin, empty) = (test.admin().await, format!("{}_b", test.name()));
+    admin.batch_execute(&format!("CREATE DATABASE {empty}")).await.expect("an empty database");
+    // With a URL of its own, or as text whose last `dbname=` counts.
+    let url = match url::Url::parse(&test.url()) {
+        Ok(mut url) => {
+            url.set_path(&empty);
+            url.into()
+        }
+        Err(_) => format!("{} dbname={empty}", test.url()),
+    };
+    let services = [PROBE];
+    let (one, two) = tokio::join!(migrate::run(&url, &services), migrate::run(&url, &services));
+    let (one, two) = (one.expect("migrated"), two.expect("migrated"));
+    assert!(one.is_empty() != two.is_empty(), "{} and {} steps", one.len(), two.len());
+    assert!(migrate::pending(&url, &services).await.expect("asked").is_empty());
+    admin.batch_execute(&format!("DROP DATABASE {empty} WITH (FORCE)")).await.expect("dropped");
+}
+
 #[tokio::test]
 async fn a_service_that_comes_later_is_added() {
     let test = TestDb::new().await;

@@ -66,6 +66,8 @@ async fn a_second_process_on_the_directory_is_refused() {
     let error = Embedded::start(Options::new(dir.path())).await.err().expect("refused");
     assert_eq!(error.code, "data_dir_in_use");
     server.stop().await;
+    // Whoever has stopped holds nothing any more.
+    start(dir.path()).await.stop().await;
 }
 
 #[tokio::test]

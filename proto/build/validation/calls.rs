@@ -20,10 +20,7 @@ pub enum Argument {
 
 impl Call {
     pub fn new(function: &'static str, arguments: impl IntoIterator<Item = String>) -> Self {
-        Self {
-            function,
-            arguments: arguments.into_iter().map(Argument::Text).collect(),
-        }
+        Self { function, arguments: arguments.into_iter().map(Argument::Text).collect() }
     }
 }
 
@@ -43,10 +40,7 @@ pub fn scalar_calls(kind: &Kind, rules: &DynamicMessage) -> Result<Vec<Call>, St
             let exact = number(rules, "len");
             let min = exact.or(number(rules, "min_len"));
             let max = exact.or(number(rules, "max_len"));
-            Ok(limits(min, max)?
-                .map(|(min, max)| Call::new("bytes", [min, max]))
-                .into_iter()
-                .collect())
+            Ok(limits(min, max)?.map(|(min, max)| Call::new("bytes", [min, max])).into_iter().collect())
         }
         Kind::Enum(of) => enum_calls(of, rules),
         _ => number_calls(rules),
@@ -87,10 +81,7 @@ fn string_calls(rules: &DynamicMessage) -> Result<Vec<Call>, String> {
 
 fn pattern_call(pattern: &str) -> Result<Call, String> {
     regex::Regex::new(pattern).map_err(|error| format!("rule `pattern`: {error}"))?;
-    Ok(Call {
-        function: "pattern",
-        arguments: vec![Argument::Pattern(pattern.to_owned())],
-    })
+    Ok(Call { function: "pattern", arguments: vec![Argument::Pattern(pattern.to_owned())] })
 }
 
 fn enum_calls(of: &EnumDescriptor, rules: &DynamicMessage) -> Result<Vec<Call>, String> {
@@ -114,22 +105,12 @@ fn enum_calls(of: &EnumDescriptor, rules: &DynamicMessage) -> Result<Vec<Call>, 
 
 /// `&[(number, "name as JSON has it")]`.
 fn named(of: &EnumDescriptor, value: &Value) -> Result<String, String> {
-    let numbers = value
-        .as_list()
-        .unwrap_or_default()
-        .iter()
-        .filter_map(Value::as_i32);
+    let numbers = value.as_list().unwrap_or_default().iter().filter_map(Value::as_i32);
     let pairs: Result<Vec<_>, String> = numbers
         .map(|number| {
-            let value = of
-                .get_value(number)
-                .ok_or(format!("{} has no value {number}", of.full_name()))?;
+            let value = of.get_value(number).ok_or(format!("{} has no value {number}", of.full_name()))?;
             let prefix = of.name().to_shouty_snake_case() + "_";
-            let name = value
-                .name()
-                .strip_prefix(&prefix)
-                .unwrap_or(value.name())
-                .to_lowercase();
+            let name = value.name().strip_prefix(&prefix).unwrap_or(value.name()).to_lowercase();
             Ok(format!("({number}, {name:?})"))
         })
         .collect();
@@ -209,12 +190,7 @@ fn literal(value: &Value) -> Result<String, String> {
 }
 
 fn slice(value: &Value) -> Result<String, String> {
-    let literals: Result<Vec<_>, _> = value
-        .as_list()
-        .unwrap_or_default()
-        .iter()
-        .map(literal)
-        .collect();
+    let literals: Result<Vec<_>, _> = value.as_list().unwrap_or_default().iter().map(literal).collect();
     Ok(format!("&[{}]", literals?.join(", ")))
 }
 

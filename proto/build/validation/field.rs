@@ -19,11 +19,7 @@ pub struct Context<'a> {
 }
 
 /// The block for a field outside a oneof, or nothing when there is nothing to check.
-pub fn block(
-    field: &FieldDescriptor,
-    rules: &FieldRules,
-    context: &mut Context<'_>,
-) -> Option<String> {
+pub fn block(field: &FieldDescriptor, rules: &FieldRules, context: &mut Context<'_>) -> Option<String> {
     if rules.ignore == Ignore::Always {
         return None;
     }
@@ -33,9 +29,7 @@ pub fn block(
             let value = entry.map_entry_value_field().kind();
             collection(rules, map_loop(rules, &value, context), &access, context)?
         }
-        kind if field.is_list() => {
-            collection(rules, list_loop(rules, &kind, context), &access, context)?
-        }
+        kind if field.is_list() => collection(rules, list_loop(rules, &kind, context), &access, context)?,
         kind if field.supports_presence() => optional(rules, &kind, &access, context)?,
         kind => {
             let checks = guarded(rules, &kind, false, context)?;
@@ -46,34 +40,19 @@ pub fn block(
 }
 
 /// The body of a `match` arm whose pattern binds `value` to a reference to a oneof's member.
-pub fn member(
-    field: &FieldDescriptor,
-    rules: &FieldRules,
-    context: &mut Context<'_>,
-) -> Option<String> {
+pub fn member(field: &FieldDescriptor, rules: &FieldRules, context: &mut Context<'_>) -> Option<String> {
     if rules.ignore == Ignore::Always {
         return None;
     }
     let checks = guarded(rules, &field.kind(), true, context)?;
-    Some(in_path(
-        field,
-        &format!("let value = {};\n{checks}", reread(&field.kind())),
-    ))
+    Some(in_path(field, &format!("let value = {};\n{checks}", reread(&field.kind()))))
 }
 
 fn in_path(field: &FieldDescriptor, body: &str) -> String {
-    format!(
-        "{{\nlet path = &path.field({:?});\n{body}}}\n",
-        field.name()
-    )
+    format!("{{\nlet path = &path.field({:?});\n{body}}}\n", field.name())
 }
 
-fn optional(
-    rules: &FieldRules,
-    kind: &Kind,
-    access: &str,
-    context: &mut Context<'_>,
-) -> Option<String> {
+fn optional(rules: &FieldRules, kind: &Kind, access: &str, context: &mut Context<'_>) -> Option<String> {
     let checks = guarded(rules, kind, true, context);
     if checks.is_none() && !rules.required {
         return None;
@@ -83,11 +62,7 @@ fn optional(
         Kind::Message(_) => format!("{access}.as_ref()"),
         _ => access.to_owned(),
     };
-    let unset = if rules.required {
-        "out.required(path)"
-    } else {
-        "{}"
-    };
+    let unset = if rules.required { "out.required(path)" } else { "{}" };
     Some(match checks {
         Some(checks) => {
             format!("match {option} {{\nSome(value) => {{\n{checks}}}\nNone => {unset},\n}}\n")
@@ -111,12 +86,7 @@ fn collection(
 
 fn list_loop(rules: &FieldRules, kind: &Kind, context: &mut Context<'_>) -> Option<String> {
     let plain = FieldRules::default();
-    let checks = guarded(
-        rules.items.as_deref().unwrap_or(&plain),
-        kind,
-        false,
-        context,
-    )?;
+    let checks = guarded(rules.items.as_deref().unwrap_or(&plain), kind, false, context)?;
     Some(format!(
         "for (index, value) in value.iter().enumerate() {{\nlet path = &path.index(index);\nlet value = {};\n{checks}}}\n",
         reread(kind)
@@ -125,25 +95,14 @@ fn list_loop(rules: &FieldRules, kind: &Kind, context: &mut Context<'_>) -> Opti
 
 fn map_loop(rules: &FieldRules, kind: &Kind, context: &mut Context<'_>) -> Option<String> {
     let plain = FieldRules::default();
-    let keys = rules
-        .keys
-        .as_deref()
-        .and_then(|keys| guarded(keys, &Kind::String, false, context));
-    let values = guarded(
-        rules.values.as_deref().unwrap_or(&plain),
-        kind,
-        false,
-        context,
-    );
+    let keys = rules.keys.as_deref().and_then(|keys| guarded(keys, &Kind::String, false, context));
+    let values = guarded(rules.values.as_deref().unwrap_or(&plain), kind, false, context);
     if keys.is_none() && values.is_none() {
         return None;
     }
     let mut text = String::from("for (key, value) in value {\nlet path = &path.key(key);\n");
     if let Some(keys) = keys {
-        let _ = write!(
-            text,
-            "{{\nlet path = &path.of_key();\nlet value = key.as_str();\n{keys}}}\n"
-        );
+        let _ = write!(text, "{{\nlet path = &path.of_key();\nlet value = key.as_str();\n{keys}}}\n");
     }
     if let Some(values) = values {
         let _ = write!(text, "let value = {};\n{values}", reread(kind));
@@ -153,12 +112,7 @@ fn map_loop(rules: &FieldRules, kind: &Kind, context: &mut Context<'_>) -> Optio
 }
 
 /// The checks of a single value, with the tests for `required` and `ignore` around them.
-fn guarded(
-    rules: &FieldRules,
-    kind: &Kind,
-    presence: bool,
-    context: &mut Context<'_>,
-) -> Option<String> {
+fn guarded(rules: &FieldRules, kind: &Kind, presence: bool, context: &mut Context<'_>) -> Option<String> {
     if rules.ignore == Ignore::Always {
         return None;
     }
@@ -174,10 +128,7 @@ fn guarded(
     };
     if presence {
         // Being set is all that `required` asks of a field with presence.
-        let unrequired = FieldRules {
-            ignore: rules.ignore,
-            ..FieldRules::default()
-        };
+        let unrequired = FieldRules { ignore: rules.ignore, ..FieldRules::default() };
         return guard(&unrequired, zero, checks);
     }
     guard(rules, zero, checks)
@@ -187,12 +138,8 @@ fn guard(rules: &FieldRules, zero: &str, checks: String) -> Option<String> {
     match (rules.required, checks.is_empty()) {
         (false, true) => None,
         (true, true) => Some(format!("if {zero} {{\nout.required(path);\n}}\n")),
-        (true, false) => Some(format!(
-            "if {zero} {{\nout.required(path);\n}} else {{\n{checks}}}\n"
-        )),
-        (false, false) if rules.ignore == Ignore::ZeroValue => {
-            Some(format!("if !({zero}) {{\n{checks}}}\n"))
-        }
+        (true, false) => Some(format!("if {zero} {{\nout.required(path);\n}} else {{\n{checks}}}\n")),
+        (false, false) if rules.ignore == Ignore::ZeroValue => Some(format!("if !({zero}) {{\n{checks}}}\n")),
         (false, false) => Some(checks),
     }
 }
@@ -200,11 +147,7 @@ fn guard(rules: &FieldRules, zero: &str, checks: String) -> Option<String> {
 fn calls(calls: &[Call], context: &mut Context<'_>) -> String {
     let mut text = String::new();
     for call in calls {
-        let value = if call.function == "size" {
-            "value.len()"
-        } else {
-            "value"
-        };
+        let value = if call.function == "size" { "value.len()" } else { "value" };
         let _ = write!(text, "rules::{}({value}, ", call.function);
         for argument in &call.arguments {
             match argument {

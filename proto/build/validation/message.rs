@@ -33,23 +33,11 @@ impl<'a> Writer<'a> {
     ) -> Self {
         let rules = read_rules(messages, faults);
         let updates = find_updates(messages, &inputs, faults);
-        let resources = updates
-            .values()
-            .filter_map(message_of)
-            .map(|m| m.full_name().to_owned());
+        let resources = updates.values().filter_map(message_of).map(|m| m.full_name().to_owned());
         let resources: BTreeSet<_> = resources.collect();
         let active = find_active(messages, &rules, &updates);
         let (patterns, impls) = (Vec::new(), String::new());
-        Self {
-            paths,
-            inputs,
-            updates,
-            resources,
-            rules,
-            active,
-            patterns,
-            impls,
-        }
+        Self { paths, inputs, updates, resources, rules, active, patterns, impls }
     }
 
     /// Writes `impl Validate` and, for the resource of an update, `impl Resource`.
@@ -116,76 +104,41 @@ impl<'a> Writer<'a> {
                 ));
             }
         }
-        field::block(
-            field,
-            rules,
-            &mut Context {
-                active: &self.active,
-                patterns: &mut self.patterns,
-            },
-        )
+        field::block(field, rules, &mut Context { active: &self.active, patterns: &mut self.patterns })
     }
 
     fn oneof(&mut self, oneof: &OneofDescriptor) -> String {
         let mut arms = String::new();
         for field in oneof.fields() {
             if let Some(block) = self.member(&field) {
-                let _ = write!(
-                    arms,
-                    "Some({}(value)) => {block}",
-                    self.variant(oneof, &field)
-                );
+                let _ = write!(arms, "Some({}(value)) => {block}", self.variant(oneof, &field));
             }
         }
         if rules::oneof_required(oneof) {
-            let members: Vec<_> = oneof
-                .fields()
-                .map(|field| field.name().to_owned())
-                .collect();
-            let _ = writeln!(
-                arms,
-                "None => out.one_required(&path.field({:?}), &{members:?}),",
-                oneof.name()
-            );
+            let members: Vec<_> = oneof.fields().map(|field| field.name().to_owned()).collect();
+            let _ =
+                writeln!(arms, "None => out.one_required(&path.field({:?}), &{members:?}),", oneof.name());
         }
         if arms.is_empty() {
             return arms;
         }
-        format!(
-            "match &self.{} {{\n{arms}_ => {{}}\n}}\n",
-            names::snake(oneof.name())
-        )
+        format!("match &self.{} {{\n{arms}_ => {{}}\n}}\n", names::snake(oneof.name()))
     }
 
     fn member(&mut self, field: &FieldDescriptor) -> Option<String> {
         let rules = self.rules.get(field.full_name())?;
-        field::member(
-            field,
-            rules,
-            &mut Context {
-                active: &self.active,
-                patterns: &mut self.patterns,
-            },
-        )
+        field::member(field, rules, &mut Context { active: &self.active, patterns: &mut self.patterns })
     }
 
     fn variant(&self, oneof: &OneofDescriptor, field: &FieldDescriptor) -> String {
-        format!(
-            "{}::{}",
-            names::oneof(self.paths.messages, oneof),
-            names::upper_camel(field.name())
-        )
+        format!("{}::{}", names::oneof(self.paths.messages, oneof), names::upper_camel(field.name()))
     }
 
     fn resource(&mut self, message: &MessageDescriptor, type_path: &str) {
         let (mut fields, mut checks, mut copies) = (String::new(), String::new(), String::new());
         for field in message.fields() {
             let name = field.name();
-            let _ = write!(
-                fields,
-                "({name:?}, Behavior::{:?}), ",
-                rules::behavior(&field)
-            );
+            let _ = write!(fields, "({name:?}, Behavior::{:?}), ", rules::behavior(&field));
             let block = match real_oneof(&field) {
                 None => self.field(message, &field),
                 Some(oneof) => self.member(&field).map(|block| {
@@ -199,11 +152,7 @@ impl<'a> Writer<'a> {
             }
             let _ = writeln!(copies, "{name:?} => {},", self.copy(&field));
         }
-        let parameters = if checks.is_empty() {
-            ("_", "_")
-        } else {
-            ("path", "out")
-        };
+        let parameters = if checks.is_empty() { ("_", "_") } else { ("path", "out") };
         let _ = write!(
             self.impls,
             "\nimpl Resource for {type_path} {{\n\

@@ -29,25 +29,13 @@ pub struct Paths {
 /// The Rust text for all messages of `pool`, or every fault of the contract at once.
 pub fn generate(pool: &DescriptorPool, paths: &Paths) -> Result<String, Vec<String>> {
     let messages: Vec<_> = pool.all_messages().filter(is_ours).collect();
-    let inputs: BTreeSet<_> = methods(pool)
-        .map(|method| method.input().full_name().to_owned())
-        .collect();
-    let outputs: BTreeSet<_> = methods(pool)
-        .map(|method| method.output().full_name().to_owned())
-        .collect();
+    let inputs: BTreeSet<_> = methods(pool).map(|method| method.input().full_name().to_owned()).collect();
+    let outputs: BTreeSet<_> = methods(pool).map(|method| method.output().full_name().to_owned()).collect();
 
     let mut faults: Vec<String> = inputs
         .intersection(&outputs)
-        .filter(|name| {
-            messages
-                .iter()
-                .any(|message| message.full_name() == name.as_str())
-        })
-        .map(|name| {
-            format!(
-                "{name}: is both asked and answered; the codec could not tell which to validate"
-            )
-        })
+        .filter(|name| messages.iter().any(|message| message.full_name() == name.as_str()))
+        .map(|name| format!("{name}: is both asked and answered; the codec could not tell which to validate"))
         .collect();
 
     let mut writer = Writer::new(paths, &messages, inputs, &mut faults);
@@ -55,16 +43,11 @@ pub fn generate(pool: &DescriptorPool, paths: &Paths) -> Result<String, Vec<Stri
         writer.message(message);
     }
     let text = writer.finish();
-    if faults.is_empty() {
-        Ok(text)
-    } else {
-        Err(faults)
-    }
+    if faults.is_empty() { Ok(text) } else { Err(faults) }
 }
 
 fn methods(pool: &DescriptorPool) -> impl Iterator<Item = prost_reflect::MethodDescriptor> + '_ {
-    pool.services()
-        .flat_map(|service| service.methods().collect::<Vec<_>>())
+    pool.services().flat_map(|service| service.methods().collect::<Vec<_>>())
 }
 
 /// Whether the messages of a file are wanted as Rust types: those that only describe options are

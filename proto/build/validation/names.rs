@@ -5,11 +5,7 @@ use prost_reflect::{MessageDescriptor, OneofDescriptor};
 
 /// The absolute path of a message's struct.
 pub fn message(root: &str, message: &MessageDescriptor) -> String {
-    format!(
-        "{}::{}",
-        parent_module(root, message),
-        upper_camel(message.name())
-    )
+    format!("{}::{}", parent_module(root, message), upper_camel(message.name()))
 }
 
 /// The absolute path of a oneof's enum.
@@ -24,24 +20,15 @@ pub fn oneof(root: &str, oneof: &OneofDescriptor) -> String {
     if taken {
         name.push_str("OneOf");
     }
-    format!(
-        "{}::{}::{name}",
-        parent_module(root, message),
-        snake(message.name())
-    )
+    format!("{}::{}::{name}", parent_module(root, message), snake(message.name()))
 }
 
 fn parent_module(root: &str, message: &MessageDescriptor) -> String {
     match message.parent_message() {
         Some(parent) => format!("{}::{}", parent_module(root, &parent), snake(parent.name())),
         None => {
-            let package = message
-                .package_name()
-                .split('.')
-                .filter(|part| !part.is_empty());
-            package.fold(root.to_owned(), |path, part| {
-                format!("{path}::{}", snake(part))
-            })
+            let package = message.package_name().split('.').filter(|part| !part.is_empty());
+            package.fold(root.to_owned(), |path, part| format!("{path}::{}", snake(part)))
         }
     }
 }
@@ -56,11 +43,10 @@ pub fn snake(name: &str) -> String {
 
 fn sanitize(name: String) -> String {
     const RAW: &[&str] = &[
-        "as", "break", "const", "continue", "else", "enum", "false", "fn", "for", "if", "impl",
-        "in", "let", "loop", "match", "mod", "move", "mut", "pub", "ref", "return", "static",
-        "struct", "trait", "true", "type", "unsafe", "use", "where", "while", "dyn", "abstract",
-        "become", "box", "do", "final", "macro", "override", "priv", "typeof", "unsized",
-        "virtual", "yield", "async", "await", "try", "gen",
+        "as", "break", "const", "continue", "else", "enum", "false", "fn", "for", "if", "impl", "in", "let",
+        "loop", "match", "mod", "move", "mut", "pub", "ref", "return", "static", "struct", "trait", "true",
+        "type", "unsafe", "use", "where", "while", "dyn", "abstract", "become", "box", "do", "final",
+        "macro", "override", "priv", "typeof", "unsized", "virtual", "yield", "async", "await", "try", "gen",
     ];
     match name.as_str() {
         "_" | "super" | "self" | "Self" | "extern" | "crate" => format!("{name}_"),

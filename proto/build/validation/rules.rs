@@ -42,19 +42,11 @@ const IMMUTABLE: i32 = 5;
 
 fn behaviors(field: &FieldDescriptor) -> Vec<i32> {
     let options = field.options();
-    let Some(extension) = field
-        .parent_pool()
-        .get_extension_by_name("google.api.field_behavior")
-    else {
+    let Some(extension) = field.parent_pool().get_extension_by_name("google.api.field_behavior") else {
         return Vec::new();
     };
     let value = options.get_extension(&extension);
-    value
-        .as_list()
-        .unwrap_or_default()
-        .iter()
-        .filter_map(Value::as_enum_number)
-        .collect()
+    value.as_list().unwrap_or_default().iter().filter_map(Value::as_enum_number).collect()
 }
 
 pub fn behavior(field: &FieldDescriptor) -> Behavior {
@@ -70,39 +62,23 @@ pub fn behavior(field: &FieldDescriptor) -> Behavior {
 
 pub fn oneof_required(oneof: &OneofDescriptor) -> bool {
     let options = oneof.options();
-    oneof
-        .parent_pool()
-        .get_extension_by_name("buf.validate.oneof")
-        .is_some_and(|extension| {
-            let rules = options.get_extension(&extension);
-            rules
-                .as_message()
-                .is_some_and(|rules| flag(rules, "required"))
-        })
+    oneof.parent_pool().get_extension_by_name("buf.validate.oneof").is_some_and(|extension| {
+        let rules = options.get_extension(&extension);
+        rules.as_message().is_some_and(|rules| flag(rules, "required"))
+    })
 }
 
 /// The rules of `field`; those of an output-only field are none.
 pub fn field_rules(field: &FieldDescriptor) -> Result<FieldRules, String> {
     if behavior(field) == Behavior::OutputOnly {
-        return Ok(FieldRules {
-            ignore: Ignore::Always,
-            ..FieldRules::default()
-        });
+        return Ok(FieldRules { ignore: Ignore::Always, ..FieldRules::default() });
     }
     let options = field.options();
     let shape = Shape::of(field);
-    let mut rules = match field
-        .parent_pool()
-        .get_extension_by_name("buf.validate.field")
-    {
+    let mut rules = match field.parent_pool().get_extension_by_name("buf.validate.field") {
         Some(extension) if options.has_extension(&extension) => {
             let value = options.get_extension(&extension);
-            read(
-                value
-                    .as_message()
-                    .ok_or("buf.validate.field is not a message")?,
-                &shape,
-            )?
+            read(value.as_message().ok_or("buf.validate.field is not a message")?, &shape)?
         }
         _ => FieldRules::default(),
     };
@@ -123,10 +99,9 @@ enum Shape {
 impl Shape {
     fn of(field: &FieldDescriptor) -> Self {
         match field.kind() {
-            Kind::Message(entry) if field.is_map() => Self::Map(
-                entry.map_entry_key_field().kind(),
-                entry.map_entry_value_field().kind(),
-            ),
+            Kind::Message(entry) if field.is_map() => {
+                Self::Map(entry.map_entry_key_field().kind(), entry.map_entry_value_field().kind())
+            }
             kind if field.is_list() => Self::List(kind),
             kind => Self::Single(kind),
         }
@@ -155,14 +130,8 @@ impl Shape {
 }
 
 fn read(message: &DynamicMessage, shape: &Shape) -> Result<FieldRules, String> {
-    let mut rules = FieldRules {
-        required: flag(message, "required"),
-        ..FieldRules::default()
-    };
-    rules.ignore = match message
-        .get_field_by_name("ignore")
-        .and_then(|value| value.as_enum_number())
-    {
+    let mut rules = FieldRules { required: flag(message, "required"), ..FieldRules::default() };
+    rules.ignore = match message.get_field_by_name("ignore").and_then(|value| value.as_enum_number()) {
         Some(1) => Ignore::ZeroValue,
         Some(3) => Ignore::Always,
         _ => Ignore::Unset,
@@ -172,10 +141,7 @@ fn read(message: &DynamicMessage, shape: &Shape) -> Result<FieldRules, String> {
             continue;
         };
         if shape.rules_name() != Some(field.name()) {
-            return Err(format!(
-                "rules `{}` do not fit the type of the field",
-                field.name()
-            ));
+            return Err(format!("rules `{}` do not fit the type of the field", field.name()));
         }
         match shape {
             Shape::Single(kind) => rules.calls = scalar_calls(kind, of_type)?,
@@ -187,11 +153,7 @@ fn read(message: &DynamicMessage, shape: &Shape) -> Result<FieldRules, String> {
 }
 
 fn read_list(rules: &mut FieldRules, of_type: &DynamicMessage, item: &Kind) -> Result<(), String> {
-    rules.calls.extend(size_call(
-        "items",
-        number(of_type, "min_items"),
-        number(of_type, "max_items"),
-    )?);
+    rules.calls.extend(size_call("items", number(of_type, "min_items"), number(of_type, "max_items"))?);
     if flag(of_type, "unique") {
         if matches!(item, Kind::Message(_) | Kind::Float | Kind::Double) {
             return Err("rule `unique` is for lists of strings, bytes, integers and enums".into());
@@ -208,21 +170,13 @@ fn read_map(
     key: &Kind,
     value: &Kind,
 ) -> Result<(), String> {
-    rules.calls.extend(size_call(
-        "pairs",
-        number(of_type, "min_pairs"),
-        number(of_type, "max_pairs"),
-    )?);
+    rules.calls.extend(size_call("pairs", number(of_type, "min_pairs"), number(of_type, "max_pairs"))?);
     rules.keys = nested(of_type, "keys", key)?;
     rules.values = nested(of_type, "values", value)?;
     Ok(())
 }
 
-fn nested(
-    message: &DynamicMessage,
-    name: &str,
-    kind: &Kind,
-) -> Result<Option<Box<FieldRules>>, String> {
+fn nested(message: &DynamicMessage, name: &str, kind: &Kind) -> Result<Option<Box<FieldRules>>, String> {
     if !message.has_field_by_name(name) {
         return Ok(None);
     }
@@ -230,21 +184,14 @@ fn nested(
     let Some(rules) = value.as_ref().and_then(|value| value.as_message()) else {
         return Ok(None);
     };
-    let rules =
-        read(rules, &Shape::Single(kind.clone())).map_err(|fault| format!("{name}: {fault}"))?;
+    let rules = read(rules, &Shape::Single(kind.clone())).map_err(|fault| format!("{name}: {fault}"))?;
     Ok(Some(Box::new(rules)))
 }
 
 pub fn flag(message: &DynamicMessage, name: &str) -> bool {
-    message
-        .get_field_by_name(name)
-        .and_then(|value| value.as_bool())
-        .unwrap_or(false)
+    message.get_field_by_name(name).and_then(|value| value.as_bool()).unwrap_or(false)
 }
 
 pub fn number(message: &DynamicMessage, name: &str) -> Option<u64> {
-    message
-        .has_field_by_name(name)
-        .then(|| message.get_field_by_name(name)?.as_u64())
-        .flatten()
+    message.has_field_by_name(name).then(|| message.get_field_by_name(name)?.as_u64()).flatten()
 }

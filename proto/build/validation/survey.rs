@@ -10,15 +10,9 @@ use super::rules::{self, FieldRules, Ignore};
 pub const MASK: &str = "update_mask";
 
 /// The rules of every field by its full name; what is wrong with them goes to `faults`.
-pub fn read_rules(
-    messages: &[MessageDescriptor],
-    faults: &mut Vec<String>,
-) -> BTreeMap<String, FieldRules> {
+pub fn read_rules(messages: &[MessageDescriptor], faults: &mut Vec<String>) -> BTreeMap<String, FieldRules> {
     let mut found = BTreeMap::new();
-    for field in messages
-        .iter()
-        .flat_map(|message| message.fields().collect::<Vec<_>>())
-    {
+    for field in messages.iter().flat_map(|message| message.fields().collect::<Vec<_>>()) {
         match rules::field_rules(&field).and_then(|rules| suits(&field, rules)) {
             Ok(rules) => {
                 found.insert(field.full_name().to_owned(), rules);
@@ -50,28 +44,20 @@ pub fn find_updates(
     faults: &mut Vec<String>,
 ) -> BTreeMap<String, FieldDescriptor> {
     let mut found = BTreeMap::new();
-    for message in messages
-        .iter()
-        .filter(|message| inputs.contains(message.full_name()))
-    {
+    for message in messages.iter().filter(|message| inputs.contains(message.full_name())) {
         if message.get_field_by_name(MASK).is_none() {
             continue;
         }
         let mut resources: Vec<_> = message
             .fields()
-            .filter(|field| {
-                field.cardinality() != Cardinality::Repeated && real_oneof(field).is_none()
-            })
+            .filter(|field| field.cardinality() != Cardinality::Repeated && real_oneof(field).is_none())
             .filter(|field| message_of(field).is_some_and(|of| super::is_ours(&of)))
             .collect();
         match (resources.pop(), resources.is_empty()) {
             (Some(resource), true) => {
                 found.insert(message.full_name().to_owned(), resource);
             }
-            _ => faults.push(format!(
-                "{}: {MASK} needs exactly one resource beside it",
-                message.full_name()
-            )),
+            _ => faults.push(format!("{}: {MASK} needs exactly one resource beside it", message.full_name())),
         }
     }
     found
@@ -92,11 +78,7 @@ pub fn find_active(
         let more: Vec<_> = messages
             .iter()
             .filter(|message| !active.contains(message.full_name()))
-            .filter(|message| {
-                message
-                    .fields()
-                    .any(|field| holds_active(&field, rules, &active))
-            })
+            .filter(|message| message.fields().any(|field| holds_active(&field, rules, &active)))
             .map(|message| message.full_name().to_owned())
             .collect();
         if more.is_empty() {
@@ -107,13 +89,10 @@ pub fn find_active(
 }
 
 fn has_rules(message: &MessageDescriptor, rules: &BTreeMap<String, FieldRules>) -> bool {
-    let on_fields = message
-        .fields()
-        .filter_map(|field| rules.get(field.full_name()))
-        .any(|rules| {
-            let nested = rules.items.is_some() || rules.keys.is_some() || rules.values.is_some();
-            rules.ignore != Ignore::Always && (rules.required || nested || !rules.calls.is_empty())
-        });
+    let on_fields = message.fields().filter_map(|field| rules.get(field.full_name())).any(|rules| {
+        let nested = rules.items.is_some() || rules.keys.is_some() || rules.values.is_some();
+        rules.ignore != Ignore::Always && (rules.required || nested || !rules.calls.is_empty())
+    });
     on_fields || message.oneofs().any(|oneof| rules::oneof_required(&oneof))
 }
 
@@ -122,18 +101,14 @@ fn holds_active(
     rules: &BTreeMap<String, FieldRules>,
     active: &BTreeSet<String>,
 ) -> bool {
-    let ignored = rules
-        .get(field.full_name())
-        .is_some_and(|rules| rules.ignore == Ignore::Always);
+    let ignored = rules.get(field.full_name()).is_some_and(|rules| rules.ignore == Ignore::Always);
     !ignored && message_of(field).is_some_and(|message| active.contains(message.full_name()))
 }
 
 /// The message that the field, a list's item or a map's value is.
 pub fn message_of(field: &FieldDescriptor) -> Option<MessageDescriptor> {
     match field.kind() {
-        Kind::Message(entry) if field.is_map() => {
-            entry.map_entry_value_field().kind().as_message().cloned()
-        }
+        Kind::Message(entry) if field.is_map() => entry.map_entry_value_field().kind().as_message().cloned(),
         Kind::Message(message) => Some(message),
         _ => None,
     }
@@ -141,7 +116,5 @@ pub fn message_of(field: &FieldDescriptor) -> Option<MessageDescriptor> {
 
 /// The oneof that was written down, not the one behind an `optional` field.
 pub fn real_oneof(field: &FieldDescriptor) -> Option<OneofDescriptor> {
-    field
-        .containing_oneof()
-        .filter(|oneof| !oneof.is_synthetic())
+    field.containing_oneof().filter(|oneof| !oneof.is_synthetic())
 }

@@ -23,10 +23,7 @@ const KEY_CHARS: usize = 64;
 impl<'a> Path<'a> {
     /// The message that is checked.
     pub const fn root() -> Path<'static> {
-        Path {
-            parent: None,
-            segment: Segment::Root,
-        }
+        Path { parent: None, segment: Segment::Root }
     }
 
     /// A field of this message.
@@ -34,18 +31,12 @@ impl<'a> Path<'a> {
     where
         'a: 'b,
     {
-        Path {
-            parent: Some(self),
-            segment: Segment::Field(name),
-        }
+        Path { parent: Some(self), segment: Segment::Field(name) }
     }
 
     /// An item of this list, counted from 0.
     pub const fn index(&self, index: usize) -> Path<'_> {
-        Path {
-            parent: Some(self),
-            segment: Segment::Index(index),
-        }
+        Path { parent: Some(self), segment: Segment::Index(index) }
     }
 
     /// A value of this map.
@@ -53,18 +44,12 @@ impl<'a> Path<'a> {
     where
         'a: 'b,
     {
-        Path {
-            parent: Some(self),
-            segment: Segment::Key(key),
-        }
+        Path { parent: Some(self), segment: Segment::Key(key) }
     }
 
     /// The key of this value of a map.
     pub const fn of_key(&self) -> Path<'_> {
-        Path {
-            parent: Some(self),
-            segment: Segment::OfKey,
-        }
+        Path { parent: Some(self), segment: Segment::OfKey }
     }
 
     /// Whether the path means a map's key.

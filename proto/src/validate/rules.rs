@@ -16,20 +16,8 @@ pub fn compiled(pattern: &str) -> Regex {
 }
 
 /// Characters of a string.
-pub fn length(
-    value: &str,
-    min: Option<usize>,
-    max: Option<usize>,
-    path: &Path<'_>,
-    out: &mut Violations,
-) {
-    let limits = Limits {
-        min,
-        max,
-        unit: "characters",
-        below: code::TOO_SHORT,
-        above: code::TOO_LONG,
-    };
+pub fn length(value: &str, min: Option<usize>, max: Option<usize>, path: &Path<'_>, out: &mut Violations) {
+    let limits = Limits { min, max, unit: "characters", below: code::TOO_SHORT, above: code::TOO_LONG };
     // A string has at most as many characters as bytes: counting is left to those near a limit.
     if min.is_some() || max.is_some_and(|max| value.len() > max) {
         limits.hold(value.chars().count(), path, out);
@@ -44,14 +32,11 @@ pub fn bytes(
     path: &Path<'_>,
     out: &mut Violations,
 ) {
-    Limits {
-        min,
-        max,
-        unit: "bytes",
-        below: code::TOO_SHORT,
-        above: code::TOO_LONG,
-    }
-    .hold(value.as_ref().len(), path, out);
+    Limits { min, max, unit: "bytes", below: code::TOO_SHORT, above: code::TOO_LONG }.hold(
+        value.as_ref().len(),
+        path,
+        out,
+    );
 }
 
 /// Items of a list or pairs of a map; `unit` says which.
@@ -63,14 +48,7 @@ pub fn size(
     path: &Path<'_>,
     out: &mut Violations,
 ) {
-    Limits {
-        min,
-        max,
-        unit,
-        below: code::TOO_FEW,
-        above: code::TOO_MANY,
-    }
-    .hold(count, path, out);
+    Limits { min, max, unit, below: code::TOO_FEW, above: code::TOO_MANY }.hold(count, path, out);
 }
 
 struct Limits<'a> {
@@ -99,11 +77,7 @@ impl Limits<'_> {
                 out.push(path, code, format_args!("must have at least {min} {unit}"));
             }
             (_, max) => {
-                out.push(
-                    path,
-                    code,
-                    format_args!("must have at most {} {unit}", max.unwrap_or_default()),
-                );
+                out.push(path, code, format_args!("must have at most {} {unit}", max.unwrap_or_default()));
             }
         }
     }
@@ -117,21 +91,13 @@ pub fn pattern(value: &str, pattern: &Regex, path: &Path<'_>, out: &mut Violatio
 
 pub fn prefix(value: &str, prefix: &str, path: &Path<'_>, out: &mut Violations) {
     if !value.starts_with(prefix) {
-        out.push(
-            path,
-            code::PATTERN,
-            format_args!("must begin with {prefix:?}"),
-        );
+        out.push(path, code::PATTERN, format_args!("must begin with {prefix:?}"));
     }
 }
 
 pub fn suffix(value: &str, suffix: &str, path: &Path<'_>, out: &mut Violations) {
     if !value.ends_with(suffix) {
-        out.push(
-            path,
-            code::PATTERN,
-            format_args!("must end with {suffix:?}"),
-        );
+        out.push(path, code::PATTERN, format_args!("must end with {suffix:?}"));
     }
 }
 
@@ -157,9 +123,7 @@ fn is_email(value: &str) -> bool {
         && !local.starts_with('.')
         && !local.ends_with('.')
         && !local.contains("..")
-        && local
-            .chars()
-            .all(|c| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c));
+        && local.chars().all(|c| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c));
     let host_ok = (host == "localhost" || host.contains('.')) && host.split('.').all(is_label);
     value.len() <= 254 && local_ok && host_ok
 }
@@ -203,15 +167,9 @@ pub fn range<T: PartialOrd + Display>(
     let mut say = |detail: std::fmt::Arguments<'_>| out.push(path, code::OUT_OF_RANGE, detail);
     match (low, high) {
         (Included(low), Included(high)) => say(format_args!("must be from {low} to {high}")),
-        (Included(low), Excluded(high)) => {
-            say(format_args!("must be at least {low} and below {high}"))
-        }
-        (Excluded(low), Included(high)) => {
-            say(format_args!("must be above {low} and at most {high}"))
-        }
-        (Excluded(low), Excluded(high)) => {
-            say(format_args!("must be above {low} and below {high}"))
-        }
+        (Included(low), Excluded(high)) => say(format_args!("must be at least {low} and below {high}")),
+        (Excluded(low), Included(high)) => say(format_args!("must be above {low} and at most {high}")),
+        (Excluded(low), Excluded(high)) => say(format_args!("must be above {low} and below {high}")),
         (Included(low), Unbounded) => say(format_args!("must be at least {low}")),
         (Excluded(low), Unbounded) => say(format_args!("must be above {low}")),
         (Unbounded, Included(high)) => say(format_args!("must be at most {high}")),
@@ -232,54 +190,28 @@ pub fn equal<T: PartialEq + Debug>(value: T, expected: T, path: &Path<'_>, out: 
     }
 }
 
-pub fn one_of<T: PartialEq + Display>(
-    value: T,
-    allowed: &[T],
-    path: &Path<'_>,
-    out: &mut Violations,
-) {
+pub fn one_of<T: PartialEq + Display>(value: T, allowed: &[T], path: &Path<'_>, out: &mut Violations) {
     if !allowed.contains(&value) {
-        out.push(
-            path,
-            code::NOT_IN,
-            format_args!("must be one of {}", listed(allowed)),
-        );
+        out.push(path, code::NOT_IN, format_args!("must be one of {}", listed(allowed)));
     }
 }
 
-pub fn none_of<T: PartialEq + Display>(
-    value: T,
-    excluded: &[T],
-    path: &Path<'_>,
-    out: &mut Violations,
-) {
+pub fn none_of<T: PartialEq + Display>(value: T, excluded: &[T], path: &Path<'_>, out: &mut Violations) {
     if excluded.contains(&value) {
-        out.push(
-            path,
-            code::EXCLUDED,
-            format_args!("must not be any of {}", listed(excluded)),
-        );
+        out.push(path, code::EXCLUDED, format_args!("must not be any of {}", listed(excluded)));
     }
 }
 
 pub fn defined(value: i32, known: &[i32], path: &Path<'_>, out: &mut Violations) {
     if known.binary_search(&value).is_err() {
-        out.push(
-            path,
-            code::UNDEFINED_VALUE,
-            format_args!("{value} is not a value of this enum"),
-        );
+        out.push(path, code::UNDEFINED_VALUE, format_args!("{value} is not a value of this enum"));
     }
 }
 
 pub fn enum_one_of(value: i32, allowed: &[(i32, &str)], path: &Path<'_>, out: &mut Violations) {
     if !allowed.iter().any(|(number, _)| *number == value) {
         let names: Vec<_> = allowed.iter().map(|(_, name)| *name).collect();
-        out.push(
-            path,
-            code::NOT_IN,
-            format_args!("must be one of {}", names.join(", ")),
-        );
+        out.push(path, code::NOT_IN, format_args!("must be one of {}", names.join(", ")));
     }
 }
 
@@ -295,20 +227,12 @@ pub fn unique<T: Eq + Hash>(values: &[T], path: &Path<'_>, out: &mut Violations)
     for (index, value) in values.iter().enumerate() {
         if let Some(first) = seen.insert(value, index) {
             let path = path.index(index);
-            out.push(
-                &path,
-                code::NOT_UNIQUE,
-                format_args!("repeats item {first}"),
-            );
+            out.push(&path, code::NOT_UNIQUE, format_args!("repeats item {first}"));
             return;
         }
     }
 }
 
 fn listed<T: Display>(values: &[T]) -> String {
-    values
-        .iter()
-        .map(T::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    values.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }

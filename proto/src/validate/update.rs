@@ -31,10 +31,7 @@ pub trait Resource: Validate + Clone + Default {
 
     /// What the field `name` allows; `None` when there is no such top-level field.
     fn behavior(name: &str) -> Option<Behavior> {
-        Self::FIELDS
-            .iter()
-            .find(|(field, _)| *field == name)
-            .map(|(_, behavior)| *behavior)
+        Self::FIELDS.iter().find(|(field, _)| *field == name).map(|(_, behavior)| *behavior)
     }
 }
 
@@ -54,23 +51,14 @@ pub fn validate<R: Resource>(
     if required && resource.is_none() {
         out.required(&at);
     } else if paths.is_empty() {
-        out.push(
-            &path.field("update_mask"),
-            code::EMPTY_UPDATE,
-            format_args!("names no field to change"),
-        );
+        out.push(&path.field("update_mask"), code::EMPTY_UPDATE, format_args!("names no field to change"));
     } else {
         let empty = R::default();
         validate_masked(resource.unwrap_or(&empty), paths, &at, out);
     }
 }
 
-fn validate_masked<R: Resource>(
-    resource: &R,
-    paths: &[String],
-    at: &Path<'_>,
-    out: &mut Violations,
-) {
+fn validate_masked<R: Resource>(resource: &R, paths: &[String], at: &Path<'_>, out: &mut Violations) {
     for name in paths {
         if changeable::<R>(name, at, out) {
             resource.validate_field(name, at, out);

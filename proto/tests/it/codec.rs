@@ -20,17 +20,12 @@ impl Counter {
 }
 
 fn receipt() -> OrderReceipt {
-    OrderReceipt {
-        id: "not a UUID".into(),
-    }
+    OrderReceipt { id: "not a UUID".into() }
 }
 
 #[tonic::async_trait]
 impl Shop for Counter {
-    async fn place_order(
-        &self,
-        _: Request<PlaceOrderRequest>,
-    ) -> Result<Response<OrderReceipt>, Status> {
+    async fn place_order(&self, _: Request<PlaceOrderRequest>) -> Result<Response<OrderReceipt>, Status> {
         self.count();
         Ok(Response::new(receipt()))
     }
@@ -64,52 +59,29 @@ fn shop() -> (ShopClient<ShopServer<Counter>>, Arc<AtomicUsize>) {
 }
 
 fn order(name: &str) -> PlaceOrderRequest {
-    let order = Order {
-        slug: "s".into(),
-        name: name.into(),
-        ..Order::default()
-    };
+    let order = Order { slug: "s".into(), name: name.into(), ..Order::default() };
     PlaceOrderRequest { order: Some(order) }
 }
 
 #[tokio::test]
 async fn an_invalid_request_never_reaches_the_handler() {
     let (mut client, handled) = shop();
-    let status = client
-        .place_order(order(""))
-        .await
-        .expect_err("the name is missing");
-    assert_eq!(
-        (status.code(), status.message()),
-        (Code::InvalidArgument, "invalid")
-    );
+    let status = client.place_order(order("")).await.expect_err("the name is missing");
+    assert_eq!((status.code(), status.message()), (Code::InvalidArgument, "invalid"));
     assert_eq!(handled.load(Ordering::Relaxed), 0);
 
     let details = status.get_error_details();
     let info = details.error_info().expect("an ErrorInfo");
-    assert_eq!(
-        (info.reason.as_str(), info.domain.as_str()),
-        ("invalid", "pulseops")
-    );
-    let fields = &details
-        .bad_request()
-        .expect("a BadRequest")
-        .field_violations;
-    let fields: Vec<_> = fields
-        .iter()
-        .map(|f| (f.field.as_str(), f.description.as_str()))
-        .collect();
+    assert_eq!((info.reason.as_str(), info.domain.as_str()), ("invalid", "pulseops"));
+    let fields = &details.bad_request().expect("a BadRequest").field_violations;
+    let fields: Vec<_> = fields.iter().map(|f| (f.field.as_str(), f.description.as_str())).collect();
     assert_eq!(fields, [("order.name", "required: is required")]);
 }
 
 #[tokio::test]
 async fn answers_are_not_validated() {
     let (mut client, handled) = shop();
-    let answer = client
-        .place_order(order("ok"))
-        .await
-        .expect("a valid request")
-        .into_inner();
+    let answer = client.place_order(order("ok")).await.expect("a valid request").into_inner();
     assert_eq!(answer, receipt());
     assert_eq!(handled.load(Ordering::Relaxed), 1);
 }
@@ -117,14 +89,8 @@ async fn answers_are_not_validated() {
 #[tokio::test]
 async fn empty_answers_pass() {
     let (mut client, _) = shop();
-    let update_mask = Some(prost_types::FieldMask {
-        paths: vec!["note".into()],
-    });
-    let request = UpdateOrderRequest {
-        id: "1".into(),
-        order: order("ok").order,
-        update_mask,
-    };
+    let update_mask = Some(prost_types::FieldMask { paths: vec!["note".into()] });
+    let request = UpdateOrderRequest { id: "1".into(), order: order("ok").order, update_mask };
     client.update_order(request).await.expect("a valid request");
 }
 
@@ -132,15 +98,8 @@ async fn empty_answers_pass() {
 async fn a_stream_ends_at_its_first_invalid_message() {
     let (mut client, handled) = shop();
     let orders = stream::iter([order("one"), order(""), order("two")]);
-    let mut receipts = client
-        .watch_orders(orders)
-        .await
-        .expect("a stream")
-        .into_inner();
-    assert_eq!(
-        receipts.message().await.expect("the first"),
-        Some(receipt())
-    );
+    let mut receipts = client.watch_orders(orders).await.expect("a stream").into_inner();
+    assert_eq!(receipts.message().await.expect("the first"), Some(receipt()));
     let status = receipts.message().await.expect_err("the second is invalid");
     assert_eq!(status.code(), Code::InvalidArgument);
     assert_eq!(handled.load(Ordering::Relaxed), 1);
@@ -150,19 +109,9 @@ async fn a_stream_ends_at_its_first_invalid_message() {
 async fn the_largest_refusal_fits_into_trailers() {
     let (mut client, _) = shop();
     let mut request = order("ok");
-    let named = |n: usize| {
-        (
-            format!("{n}{}", "Ä".repeat(500)),
-            Item {
-                name: "too long".into(),
-            },
-        )
-    };
+    let named = |n: usize| (format!("{n}{}", "Ä".repeat(500)), Item { name: "too long".into() });
     request.order.as_mut().expect("an order").shelves = (0..1000).map(named).collect();
-    let status = client
-        .place_order(request)
-        .await
-        .expect_err("items are invalid");
+    let status = client.place_order(request).await.expect_err("items are invalid");
     // Base64 in a header list of at most 16 KiB, hyper's default.
     let encoded = status.details().len() * 4 / 3;
     assert!((8 * 1024..12 * 1024).contains(&encoded), "{encoded} bytes");

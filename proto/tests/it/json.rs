@@ -6,29 +6,16 @@ use proto::json::{Error, from_json, to_json};
 use serde_json::json;
 
 fn incident() -> Incident {
-    let text = |text: &str| Value {
-        kind: Some(Kind::StringValue(text.into())),
-    };
+    let text = |text: &str| Value { kind: Some(Kind::StringValue(text.into())) };
     Incident {
         id: "0190d8a1-7c53-7000-8000-000000000001".into(),
         number: 9_007_199_254_740_991,
         severity: Severity::Critical.into(),
         labels: [("region".into(), "eu".into())].into(),
-        custom_fields: Some(Struct {
-            fields: [("HIGH".into(), text("SEVERITY_HIGH"))].into(),
-        }),
-        links: vec![Link {
-            href: "https://example.org".into(),
-            text: String::new(),
-        }],
-        created_at: Some(Timestamp {
-            seconds: 1_767_323_045,
-            nanos: 120_000_000,
-        }),
-        acknowledged_by: Some(Actor {
-            kind: ActorKind::ApiKey.into(),
-            ..Actor::default()
-        }),
+        custom_fields: Some(Struct { fields: [("HIGH".into(), text("SEVERITY_HIGH"))].into() }),
+        links: vec![Link { href: "https://example.org".into(), text: String::new() }],
+        created_at: Some(Timestamp { seconds: 1_767_323_045, nanos: 120_000_000 }),
+        acknowledged_by: Some(Actor { kind: ActorKind::ApiKey.into(), ..Actor::default() }),
         ..Incident::default()
     }
 }
@@ -41,15 +28,9 @@ fn json_is_that_of_the_rest_api() {
     assert_eq!(json["urgency"], json!(null), "unspecified");
     assert_eq!(json["labels"], json!({"region": "eu"}));
     assert_eq!(json["custom_fields"], json!({"HIGH": "SEVERITY_HIGH"}));
-    assert_eq!(
-        json["links"],
-        json!([{"href": "https://example.org", "text": ""}])
-    );
+    assert_eq!(json["links"], json!([{"href": "https://example.org", "text": ""}]));
     assert_eq!(json["created_at"], "2026-01-02T03:04:05.120Z");
-    assert_eq!(
-        json["acknowledged_by"],
-        json!({"kind": "api_key", "id": "", "name": ""})
-    );
+    assert_eq!(json["acknowledged_by"], json!({"kind": "api_key", "id": "", "name": ""}));
     assert_eq!(json["resolved_at"], json!(null));
     assert_eq!(json["team_id"], json!(null), "optional");
     assert_eq!(json["auto_resolved"], json!(false));
@@ -59,23 +40,13 @@ fn json_is_that_of_the_rest_api() {
 #[test]
 fn json_comes_back_as_the_same_message() {
     let json = to_json(&incident()).expect("a message of the contract");
-    assert_eq!(
-        from_json::<Incident>(&json).expect("its own JSON"),
-        incident()
-    );
+    assert_eq!(from_json::<Incident>(&json).expect("its own JSON"), incident());
 }
 
 #[test]
 fn times_show_microseconds_only_when_there_are_any() {
-    let created_at = Some(Timestamp {
-        seconds: 0,
-        nanos: 1_000,
-    });
-    let json = to_json(&Incident {
-        created_at,
-        ..Incident::default()
-    })
-    .expect("a message");
+    let created_at = Some(Timestamp { seconds: 0, nanos: 1_000 });
+    let json = to_json(&Incident { created_at, ..Incident::default() }).expect("a message");
     assert_eq!(json["created_at"], "1970-01-01T00:00:00.000001Z");
 }
 

@@ -36,12 +36,7 @@ use proto::{Validate, Violation};
 
 /// `field: code` of each violation.
 fn faults<M: Validate>(message: &M) -> Vec<String> {
-    proto::check(message)
-        .err()
-        .unwrap_or_default()
-        .iter()
-        .map(fault)
-        .collect()
+    proto::check(message).err().unwrap_or_default().iter().map(fault).collect()
 }
 
 fn fault(violation: &Violation) -> String {

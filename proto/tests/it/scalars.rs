@@ -22,22 +22,14 @@ pub fn strings() -> Strings {
 
 #[test]
 fn string_rules() {
-    type Case = (
-        &'static str,
-        fn(&mut Strings) -> &mut String,
-        &'static [&'static str],
-    );
+    type Case = (&'static str, fn(&mut Strings) -> &mut String, &'static [&'static str]);
     let table: &[Case] = &[
         ("len: too_short", |m| &mut m.len, &["", "äö"]),
         ("len: too_long", |m| &mut m.len, &["äöüß"]),
         ("between: too_short", |m| &mut m.between, &["", "ä"]),
         ("between: too_long", |m| &mut m.between, &["abcde"]),
         ("bytes: too_long", |m| &mut m.bytes, &["äöü"]),
-        (
-            "pattern: pattern",
-            |m| &mut m.pattern,
-            &["", "Abc", "abc\n"],
-        ),
+        ("pattern: pattern", |m| &mut m.pattern, &["", "Abc", "abc\n"]),
         ("prefix: pattern", |m| &mut m.prefix, &["", "b-a"]),
         ("suffix: pattern", |m| &mut m.suffix, &["", "z-y"]),
         ("contains: pattern", |m| &mut m.contains, &["", "mid"]),
@@ -61,18 +53,7 @@ fn string_rules() {
                 "a@b.org\n",
             ],
         ),
-        (
-            "uri: uri",
-            |m| &mut m.uri,
-            &[
-                "",
-                "/x",
-                "example.org",
-                "https://",
-                "https://a b",
-                " https://a",
-            ],
-        ),
+        ("uri: uri", |m| &mut m.uri, &["", "/x", "example.org", "https://", "https://a b", " https://a"]),
         (
             "uuid: uuid",
             |m| &mut m.uuid,
@@ -96,43 +77,14 @@ fn string_rules() {
 
 #[test]
 fn well_formed_strings_pass() {
-    for email in [
-        "a@localhost",
-        "first.last+tag@sub.example.org",
-        "jürgen@müller.de",
-    ] {
-        assert_eq!(
-            faults(&Strings {
-                email: email.into(),
-                ..strings()
-            }),
-            [""; 0],
-            "{email}"
-        );
+    for email in ["a@localhost", "first.last+tag@sub.example.org", "jürgen@müller.de"] {
+        assert_eq!(faults(&Strings { email: email.into(), ..strings() }), [""; 0], "{email}");
     }
-    for uri in [
-        "mailto:a@b.org",
-        "tel:+4930123",
-        "https://example.org:8443/a?b=c#d",
-        "http://[::1]/",
-    ] {
-        assert_eq!(
-            faults(&Strings {
-                uri: uri.into(),
-                ..strings()
-            }),
-            [""; 0],
-            "{uri}"
-        );
+    for uri in ["mailto:a@b.org", "tel:+4930123", "https://example.org:8443/a?b=c#d", "http://[::1]/"] {
+        assert_eq!(faults(&Strings { uri: uri.into(), ..strings() }), [""; 0], "{uri}");
     }
     let nil = "00000000-0000-0000-0000-000000000000";
-    assert_eq!(
-        faults(&Strings {
-            uuid: nil.into(),
-            ..strings()
-        }),
-        [""; 0]
-    );
+    assert_eq!(faults(&Strings { uuid: nil.into(), ..strings() }), [""; 0]);
 }
 
 pub fn numbers() -> Numbers {
@@ -183,11 +135,5 @@ fn number_rules() {
         change(&mut message);
         assert_eq!(faults(&message), [*expected]);
     }
-    assert_eq!(
-        faults(&Numbers {
-            size: -1,
-            ..numbers()
-        }),
-        [""; 0]
-    );
+    assert_eq!(faults(&Numbers { size: -1, ..numbers() }), [""; 0]);
 }

@@ -7,29 +7,14 @@ use proto::time::{from_timestamp, to_timestamp};
 fn what_is_finer_than_a_microsecond_is_cut_off() {
     let time: DateTime<Utc> = "2026-01-02T03:04:05.123456789Z".parse().expect("RFC 3339");
     let timestamp = to_timestamp(time);
-    assert_eq!(
-        timestamp,
-        Timestamp {
-            seconds: 1_767_323_045,
-            nanos: 123_456_000
-        }
-    );
-    assert_eq!(
-        from_timestamp(&timestamp),
-        Some(time - TimeDelta::nanoseconds(789))
-    );
+    assert_eq!(timestamp, Timestamp { seconds: 1_767_323_045, nanos: 123_456_000 });
+    assert_eq!(from_timestamp(&timestamp), Some(time - TimeDelta::nanoseconds(789)));
 }
 
 #[test]
 fn times_before_1970_count_their_nanoseconds_forward() {
     let time: DateTime<Utc> = "1969-12-31T23:59:59.250Z".parse().expect("RFC 3339");
-    assert_eq!(
-        to_timestamp(time),
-        Timestamp {
-            seconds: -1,
-            nanos: 250_000_000
-        }
-    );
+    assert_eq!(to_timestamp(time), Timestamp { seconds: -1, nanos: 250_000_000 });
     assert_eq!(from_timestamp(&to_timestamp(time)), Some(time));
 }
 
@@ -41,27 +26,9 @@ fn a_leap_second_stays_within_its_second() {
 
 #[test]
 fn what_is_no_time_is_none() {
-    assert_eq!(
-        from_timestamp(&Timestamp {
-            seconds: i64::MAX,
-            nanos: 0
-        }),
-        None
-    );
-    assert_eq!(
-        from_timestamp(&Timestamp {
-            seconds: 0,
-            nanos: -1
-        }),
-        None
-    );
-    assert_eq!(
-        from_timestamp(&Timestamp {
-            seconds: 0,
-            nanos: 1_000_000_000
-        }),
-        None
-    );
+    assert_eq!(from_timestamp(&Timestamp { seconds: i64::MAX, nanos: 0 }), None);
+    assert_eq!(from_timestamp(&Timestamp { seconds: 0, nanos: -1 }), None);
+    assert_eq!(from_timestamp(&Timestamp { seconds: 0, nanos: 1_000_000_000 }), None);
 }
 
 proptest! {

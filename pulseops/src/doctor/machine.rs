@@ -97,11 +97,10 @@ fn binaries(config: &Config) -> Finding {
     let major = std::fs::read_to_string(data).ok().and_then(|text| text.trim().parse().ok());
     match Binaries::find(dir, major) {
         Ok(found) => Finding::good(ABOUT, format!("version {} in {}", found.major, found.dir.display())),
-        Err(error) => Finding::bad(
-            ABOUT,
-            error.detail,
-            "apt-get install postgresql, or set DATABASE_URL to a running server",
-        ),
+        Err(error) => {
+            let (is, advice) = error.detail.split_once(": ").unwrap_or((&error.detail, "install PostgreSQL"));
+            Finding::bad(ABOUT, is, advice)
+        }
     }
 }
 

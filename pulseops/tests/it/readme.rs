@@ -42,3 +42,26 @@ fn script(readme: &str) -> Option<&str> {
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+/// A link in the README, CONTRIBUTING or docs leads to something.
+#[test]
+fn links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut pages = vec![root.join("README.md"), root.join("CONTRIBUTING.md"), root.join("CHANGELOG.md")];
+    for folder in ["docs", "docs/adr", "docs/howto"] {
+        let entries =
+            std::fs::read_dir(root.join(folder)).expect("the docs").flatten().map(|entry| entry.path());
+        pages.extend(entries.filter(|path| path.extension().is_some_and(|it| it == "md")));
+    }
+    let mut broken = Vec::new();
+    for page in pages {
+        let markdown = std::fs::read_to_string(&page).expect("a page");
+        for link in markdown.split("](").skip(1).filter_map(|after| after.split([')', '#']).next()) {
+            let there = page.parent().expect("a folder").join(link).exists();
+            if !link.contains("://") && !there {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:?}");
+}

@@ -37,7 +37,6 @@ pub fn config() -> Config {
         ("PULSEOPS__EGRESS__ALLOW", "127.0.0.0/8"),
         ("PULSEOPS__NOTIFICATION__FIRST_RETRY_MS", "50"),
         ("PULSEOPS__NOTIFICATION__MAX_RETRY_MS", "200"),
-        ("PULSEOPS__WORKFLOW__BUILTIN_POLICY__FIRST_TIMEOUT_MS", "300000"),
     ];
     let environment: Environment = environment.into_iter().collect();
     Config::load(Some(Path::new("/dev/null")), &environment).expect("a configuration")

@@ -41,6 +41,28 @@ async fn doctor_names_what_is_missing_and_what_to_do() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn doctor_names_migrations_that_are_pending() {
+    // With the ground and the bus, and without the services.
+    let db = platform::testing::TestDb::new().await;
+    let home = Home::new();
+    let url = db.url();
+    let on_it = [("DATABASE_URL", url.as_str())];
+    let output = home.run(&["doctor"], &on_it).await;
+    let text = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("FAIL  migrations") && text.contains("incident 0001"), "{text}");
+    assert!(text.contains("pulseops migrate up"), "{text}");
+    assert!(said(&home.run(&["migrate"], &on_it).await).contains("applied: incident 0001"));
+    let output = home.run(&["doctor"], &on_it).await;
+    assert!(output.status.success(), "{}", said(&output));
+
+    let refused = home.run(&["migrate", "down", "analytics"], &on_it).await;
+    assert!(said(&refused).contains("--yes"), "{}", said(&refused));
+    let down = home.run(&["migrate", "down", "analytics", "--yes"], &on_it).await;
+    assert!(said(&down).contains("taken back: analytics 0001"), "{}", said(&down));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn doctor_is_content_with_a_running_platform_and_a_second_one_is_refused() {
     let home = Home::new();
     let process = home.up().await;

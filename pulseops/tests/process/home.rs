@@ -127,6 +127,12 @@ impl Home {
     }
 }
 
+impl From<Child> for Process {
+    fn from(child: Child) -> Self {
+        Self(child)
+    }
+}
+
 impl Process {
     /// kill -9.
     pub async fn kill(mut self) {

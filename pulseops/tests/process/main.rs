@@ -3,6 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod apart;
 mod commands;
+mod commits;
 mod home;
 mod kill;

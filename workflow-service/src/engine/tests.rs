@@ -180,6 +180,17 @@ fn a_notify_or_escalate_step_ends_the_hold() {
 }
 
 #[test]
+fn who_has_resolved_the_incident_pages_nobody() {
+    let program = workflow(vec![Op::Resolve { note: String::new() }]);
+    let mut state = State::start(&program, at(0));
+    let effects = settle(&mut state, &program, ok(), 0);
+    assert!(!effects.releases && state.end.is_some());
+    let mut state = State::start(&program, at(0));
+    let refused = Outcome::Refused("no".to_owned());
+    assert!(settle(&mut state, &program, refused, 0).releases, "it is still open");
+}
+
+#[test]
 fn peers_that_are_away_are_asked_for_ever_and_written_down_once() {
     let program = policy(1, 1);
     let mut state = State::start(&program, at(0));
@@ -272,7 +283,7 @@ proptest! {
                     };
                     performed += 1;
                     let effects = state.settle(&program, outcome, nudges, now, random);
-                    prop_assert!(state.end.is_none() || effects.releases);
+                    prop_assert!(state.end.is_none() || effects.releases || state.resolved);
                 }
             }
         }

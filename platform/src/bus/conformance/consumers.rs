@@ -203,7 +203,7 @@ pub async fn outage(engine: &impl Engine) {
     let ledger = Arc::new(Ledger::default());
     let mut consumer = consumer(engine, &bus, &ledger).await;
     step_until(&mut [&mut consumer], async || ledger.calls.load(Ordering::SeqCst) >= 6).await;
-    assert_eq!(Ledger::effects(engine.db()).await, 0);
+    assert!(Ledger::effects(engine.db()).await <= 4, "nothing overtakes what is away");
     ledger.heal();
     step_until(&mut [&mut consumer], async || Ledger::effects(engine.db()).await == 10).await;
     assert_versions_in_order(Ledger::subjects_and_versions(engine.db()).await);

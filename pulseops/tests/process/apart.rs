@@ -1,0 +1,104 @@
+//! Roles in processes of their own, as `pulseops serve` starts them, on one database.
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::Stdio;
+use std::time::Duration;
+
+use platform::testing::{TestDb, eventually};
+use pulseops::roles::{Role, migrations};
+use serde_json::json;
+use tokio::process::Child;
+
+use crate::home::Home;
+use crate::support::client::{Client, id};
+use crate::support::left::left_behind;
+use crate::support::receiver::Receiver;
+use crate::support::story::{Cast, failure, time_to_resolve};
+
+const READY: Duration = Duration::from_secs(30);
+const LEVEL_MS: i64 = 60_000;
+
+/// Ports of all roles and what the processes have in common.
+struct Deployment {
+    home: Home,
+    settings: Vec<(String, String)>,
+    ports: Vec<(Role, SocketAddr)>,
+    rest: SocketAddr,
+}
+
+impl Deployment {
+    fn on(db: &TestDb) -> Self {
+        // Held together until all are known, so that no two are the same.
+        let held: Vec<_> =
+            (0..=Role::ALL.len()).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+        let mut free = held.iter().map(|listener| listener.local_addr().expect("bound"));
+        let rest = free.next().expect("one more than roles");
+        let ports: Vec<_> = Role::ALL.into_iter().zip(free).collect();
+        let mut settings = vec![
+            ("DATABASE_URL".to_owned(), db.url()),
+            ("PULSEOPS__SECRET".to_owned(), "5e".repeat(32)),
+            ("PULSEOPS__REST__LISTEN".to_owned(), rest.to_string()),
+        ];
+        for (role, port) in &ports {
+            let key = format!("PULSEOPS__SERVICES__{}", role.name().to_uppercase());
+            settings.push((format!("{key}__LISTEN"), port.to_string()));
+            settings.push((format!("{key}__ADDRESS"), format!("http://{port}")));
+        }
+        Self { home: Home::new(), settings, ports, rest }
+    }
+
+    /// Starts a process with these roles and waits until each answers.
+    async fn serve(&self, roles: &[Role]) -> Child {
+        let names = roles.iter().map(|role| role.name());
+        let arguments: Vec<_> = std::iter::once("serve").chain(names).collect();
+        let log = std::fs::File::options().create(true).append(true).open(self.home.path().join("log"));
+        let mut command = self.home.command(&arguments);
+        command.envs(self.settings.iter().cloned()).stdout(Stdio::null()).stderr(log.expect("a log"));
+        let child = command.spawn().expect("the binary starts");
+        for (_, port) in self.ports.iter().filter(|(role, _)| roles.contains(role)) {
+            let client = Client::new(format!("http://{port}"));
+            let listens = async || tokio::net::TcpStream::connect(port).await.ok();
+            if tokio::time::timeout(READY, eventually(Duration::MAX, listens)).await.is_err() {
+                panic!("{roles:?} do not listen: {}", self.home.log());
+            }
+            client.until("/readyz", |report| (report["ready"] == true).then_some(())).await;
+        }
+        child
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_story_runs_over_processes() {
+    let db = TestDb::with(&migrations()).await;
+    let deployment = Deployment::on(&db);
+    let receiver = Receiver::start().await;
+    let people = deployment.serve(&[Role::Auth, Role::Notification]).await;
+    let rules = deployment.serve(&[Role::Incident]).await;
+    let rest = deployment.serve(&[Role::Workflow, Role::Analytics, Role::Gateway]).await;
+
+    let nobody = Client::new(format!("http://{}", deployment.rest));
+    let cast = Cast::set_up(&nobody, &receiver, LEVEL_MS).await;
+    cast.report(json!([failure(), failure(), failure()])).await;
+    receiver.nth("ada", 1).await;
+    let incident = id(&cast.incident().await);
+    let path = format!("/v1/incidents/{incident}");
+    cast.ada.post(&format!("{path}/acknowledge"), json!({})).await.expect(200);
+    let resolved = cast.ada.post(&format!("{path}/resolve"), json!({})).await.expect(200);
+    let mttr = cast.mttr().await;
+    assert_eq!(mttr.pointer("/mttr/mean_ms"), Some(&json!(time_to_resolve(&resolved))));
+    cast.ended_runs(&incident).await;
+    cast.ended_deliveries(&incident).await;
+    // A session that ends in one process is refused by the doors of the others.
+    cast.grace.post("/v1/auth/logout", json!({})).await.expect(204);
+    eventually(Duration::from_secs(1), async || {
+        (cast.grace.get("/v1/incidents").await.status == 401).then_some(())
+    })
+    .await;
+    let admin = db.admin().await;
+    eventually(READY, async || left_behind(&admin).await.is_empty().then_some(())).await;
+    for child in [rest, rules, people] {
+        let mut process = crate::home::Process::from(child);
+        process.signal(nix::sys::signal::Signal::SIGTERM);
+        assert!(process.ended().await.success(), "{}", deployment.home.log());
+    }
+}
