@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use platform::ctx::Ctx;
-use platform::error::{Error, Kind, Problem, ProblemField};
+use platform::error::{Error, FieldError, Kind, Problem};
 use transcode::{Fault, Problems, RequestContext};
 
 /// What a client is told to wait when whoever was asked does not say, and it will pass.
@@ -23,6 +23,10 @@ impl Problems for Rendering {
         let mut error = Error::from(status.clone());
         for fault in &mut error.fields {
             fault.field = request.field(&fault.field).to_owned();
+        }
+        // The codec says `invalid` however many faults there are; one fault speaks for itself.
+        if error.code == proto::codec::INVALID && !error.fields.is_empty() {
+            error = Error::fields(error.fields);
         }
         of_error(&error, &instance(request.extensions))
     }
@@ -51,15 +55,11 @@ pub fn of_error(error: &Error, instance: &str) -> Response<Body> {
 
 /// The problem of a fault that only HTTP knows.
 pub fn of_fault(fault: &Fault, instance: &str) -> Response<Body> {
-    let errors = fault.fields().iter().map(|field| ProblemField {
-        field: field.field.clone(),
-        code: field.code,
-        detail: field.detail.clone(),
-    });
-    answer(&Problem {
-        errors: errors.collect(),
-        ..of_status(fault.status(), fault.code(), fault.detail(), instance)
-    })
+    if let Fault::Invalid(faults) = fault {
+        let faults = faults.iter().map(|it| FieldError::new(&it.field, it.code, &it.detail));
+        return of_error(&Error::fields(faults.collect()), instance);
+    }
+      answer(&of_status(fault.status(), fault.code(), fault.detail(), instance))
 }
 
 /// What routes made by hand say to other methods. The router adds which there are.

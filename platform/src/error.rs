@@ -144,11 +144,11 @@ impl Error {
         Self::fields(vec![FieldError::new(field, code, detail)])
     }
 
-    /// 422 about these fields: code `invalid_fields`, or that of the only fault.
+    /// 422 about these fields: code `invalid`, or that of the only fault.
     pub fn fields(fields: Vec<FieldError>) -> Self {
         let (code, detail) = match &fields[..] {
             [only] => (only.code, format!("{} {}", only.field, only.detail)),
-            many => ("invalid_fields", format!("{} fields are invalid", many.len())),
+            many => ("invalid", format!("{} fields are invalid", many.len())),
         };
         Self { fields, ..Self::invalid(code, detail) }
     }

@@ -65,7 +65,7 @@ async fn what_no_consumer_can_read_is_listed_and_read() {
     responder.get(&path).await.problem(403, "permission_denied");
     responder.empty(Method::POST, &format!("{path}/replay")).await.problem(403, "permission_denied");
     let answer = owner.get("/v1/dead-letters/7").await;
-    answer.problem(422, "invalid");
+    answer.problem(422, "uuid");
     assert_eq!(answer.faults(), [("id".to_owned(), "uuid".to_owned())]);
 }
 
@@ -107,5 +107,5 @@ async fn lists_are_filtered_and_paged() {
     assert_eq!((ids(&paged), &next["next_page_token"]), (ids(&all), &json!("")));
     let other = owner.get(&format!("/v1/dead-letters?state=dead&page_token={token}")).await;
     other.problem(422, "page_token_mismatch");
-    owner.get("/v1/dead-letters?state=undead").await.problem(422, "invalid");
+    owner.get("/v1/dead-letters?state=undead").await.problem(422, "undefined_value");
 }

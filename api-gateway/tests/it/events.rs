@@ -103,7 +103,7 @@ async fn when_all_are_bad_it_is_a_problem() {
     assert_eq!(answer.faults(), faults(&[("name", "required")]));
 
     let answer = owner.events(&json!([{ "name": "a" }, { "name": "a", "service": "x" }, []])).await;
-    answer.problem(422, "invalid_fields");
+    answer.problem(422, "invalid");
     let expected = [("[0].service", "required"), ("[1].service", "unknown_service"), ("[2]", "invalid_type")];
     assert_eq!(answer.faults(), faults(&expected));
 
@@ -121,7 +121,7 @@ async fn archived_services_and_those_of_others_take_no_events() {
     let theirs = world.stranger().create_service("theirs").await;
     let event = |service: &str| json!({ "service": service, "name": "a" });
     let answer = owner.events(&json!([event("old"), event(&old), event("theirs"), event(&theirs)])).await;
-    answer.problem(422, "invalid_fields");
+    answer.problem(422, "invalid");
     let expected = [
         ("[0].service", "archived_service"),
         ("[1].service", "archived_service"),

@@ -104,7 +104,7 @@ async fn what_is_not_json_is_located() {
     owner.post("/v1/events", JSON, "").await.problem(400, "malformed_json");
     for (kind, body) in [(JSON, "[]"), (NDJSON, "\n \n")] {
         let answer = owner.post("/v1/events", kind, body).await;
-        answer.problem(422, "invalid");
+        answer.problem(422, "too_few");
         assert_eq!(answer.faults(), [("events".to_owned(), "too_few".to_owned())]);
     }
 }

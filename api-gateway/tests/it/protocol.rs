@@ -51,7 +51,7 @@ async fn what_only_http_knows_is_a_problem_too() {
     let problem = owner.post("/v1/services", JSON, "{\n\"slug\": }").await.problem(400, "malformed_json");
     assert!(problem["detail"].as_str().expect("text").contains("at line 2 column 9"), "{problem}");
     let answer = owner.post_json("/v1/services", &json!({ "slug": "A b", "name": "x" })).await;
-    answer.problem(422, "invalid");
+    answer.problem(422, "pattern");
     assert_eq!(answer.faults(), [("slug".to_owned(), "pattern".to_owned())]);
 }
 
@@ -136,9 +136,9 @@ async fn parameters_are_those_of_the_contract() {
     let world = World::new().await;
     let owner = world.user("owner");
     let answer = owner.get("/v1/services?page_size=0&colour=red").await;
-    answer.problem(422, "invalid");
+    answer.problem(422, "unknown_parameter");
     assert_eq!(answer.faults(), [("colour".to_owned(), "unknown_parameter".to_owned())]);
-    owner.get("/v1/services?page_size=201").await.problem(422, "invalid");
+    owner.get("/v1/services?page_size=201").await.problem(422, "out_of_range");
     let request = owner.request(Method::POST, "/v1/services").header(CONTENT_TYPE, JSON);
     let request =
         request.header("idempotency-key", "one").body(json!({ "slug": "a", "name": "A" }).to_string().into());

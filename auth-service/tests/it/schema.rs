@@ -1,24 +1,8 @@
-use platform::testing::{TestDb, assert_reversible, assert_schema_current, unguarded_tables};
+use platform::testing::TestDb;
 
 use crate::world::{OURS, World, deps};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn schema_is_current() {
-    let db = TestDb::with(&[OURS]).await;
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/schema.rs");
-    assert_schema_current(&db, "auth", path).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn migrations_go_down_and_up_again() {
-    assert_reversible(&[OURS]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_table_is_guarded_or_listed() {
-    let db = TestDb::with(&[OURS]).await;
-    assert_eq!(unguarded_tables(&db.admin().await, "pulseops_auth").await, [] as [&str; 0]);
-}
+platform::schema_tests!(OURS);
 
 /// With the code's own filter gone, the database still shows a tenant nothing of another.
 #[tokio::test(flavor = "multi_thread")]

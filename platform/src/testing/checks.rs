@@ -7,6 +7,35 @@ use tokio_postgres::Client;
 use super::server::{self, Server};
 use crate::migrate::{self, Migrations};
 
+/// The three tests that every owner of tables has: its `src/schema.rs` is what the migrations make
+/// ([`assert_schema_current`](crate::testing::assert_schema_current)), they go down and up again
+/// ([`assert_reversible`]), and every table is guarded ([`unguarded_tables`]). `$ours` is its
+/// [`Migrations`].
+#[macro_export]
+macro_rules! schema_tests {
+    ($ours:expr) => {
+        #[tokio::test(flavor = "multi_thread")]
+        async fn schema_is_current() {
+            let db = $crate::testing::TestDb::with(&[$ours]).await;
+            let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/schema.rs");
+            $crate::testing::assert_schema_current(&db, $ours.owner, path).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn migrations_go_down_and_up_again() {
+            $crate::testing::assert_reversible(&[$ours]).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn every_table_is_guarded_or_listed() {
+            let db = $crate::testing::TestDb::with(&[$ours]).await;
+            let schema = format!("pulseops_{}", $ours.owner);
+            let unguarded = $crate::testing::unguarded_tables(&db.admin().await, &schema).await;
+            assert_eq!(unguarded, Vec::<String>::new());
+        }
+    };
+}
+
 /// Tables of `schema` that have no forced row-level security and do not stand in the list of
 /// exemptions. Must be empty for every schema.
 pub async fn unguarded_tables(admin: &Client, schema: &str) -> Vec<String> {

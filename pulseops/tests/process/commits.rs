@@ -77,6 +77,11 @@ async fn from_the_event_to_the_page_in_five_commits() {
         ada.post("/v1/events", event).await.expect(202);
         let arrived = tokio::time::timeout(SOON, marks.recv()).await.expect("a page").expect("a mark");
         least = least.min(arrived - before);
+        let tables = crate::support::left::names(&admin, "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid=c.relnamespace WHERE nspname LIKE 'pulseops%' AND relkind='r'").await;
+        let mut out = Vec::new();
+        for t in tables { for row in admin.query(&format!("SELECT xmin::text::int8 FROM {t} WHERE xmin::text::int8 >= {before} AND xmin::text::int8 <= {arrived}"), &[]).await.expect("x") { out.push((row.get::<_, i64>(0) - before, t.clone())); } }
+        out.sort(); out.dedup();
+        eprintln!("{} {out:?}", arrived - before);
     }
     assert!(least <= COMMITS, "{least} commits from the event to the page");
     process.kill().await;
