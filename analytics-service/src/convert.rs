@@ -1,7 +1,6 @@
 //! Rows and proto.
 
 use chrono::{DateTime, Utc};
-use platform::error::{Error, Result};
 use proto::analytics::v1 as wire;
 use proto::api::v1::Reference;
 use uuid::Uuid;
@@ -9,11 +8,6 @@ use uuid::Uuid;
 use crate::kinds::{Severity, Status, Urgency};
 use crate::record::Record;
 use crate::store::{CountRow, StatisticRow};
-
-pub fn ids(texts: &[String], field: &'static str) -> Result<Vec<Uuid>> {
-    let parse = |text: &String| text.parse().map_err(|_| Error::field(field, "uuid", "must be a UUID"));
-    texts.iter().map(parse).collect()
-}
 
 pub fn time(at: Option<&prost_types::Timestamp>) -> Option<DateTime<Utc>> {
     at.and_then(proto::time::from_timestamp)

@@ -1,7 +1,7 @@
 //! The list of records.
 
 use diesel_async::AsyncPgConnection;
-use platform::ctx::Ctx;
+use platform::ctx::{Ctx, parse_ids};
 use platform::error::Result;
 use proto::analytics::v1 as wire;
 
@@ -18,8 +18,8 @@ pub async fn list(
     request: wire::ListHistoryRequest,
 ) -> Result<wire::ListHistoryResponse> {
     let filter = Filter {
-        service_ids: convert::ids(&request.service_id, "service_id")?,
-        team_ids: convert::ids(&request.team_id, "team_id")?,
+        service_ids: parse_ids("service_id", &request.service_id)?,
+        team_ids: parse_ids("team_id", &request.team_id)?,
         severities: convert::severities(&request.severity),
         statuses: convert::statuses(&request.status),
         created_after: convert::time(request.created_after.as_ref()),

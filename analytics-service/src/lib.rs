@@ -20,7 +20,6 @@ pub mod record;
 mod schema;
 mod store;
 
-use std::sync::Arc;
 use include_dir::{Dir, include_dir};
 use platform::bus::TopicSpec;
 use platform::consumer::Options;
@@ -28,6 +27,7 @@ use platform::deps::{Deps, Service};
 use platform::error::Result;
 use proto::analytics::v1::analytics_service_server::AnalyticsServiceServer;
 use proto::topics;
+use std::sync::Arc;
 
 /// Name of the service: its schema, its roles.
 pub const NAME: &str = "analytics";

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncPgConnection;
-use platform::ctx::Ctx;
+use platform::ctx::{Ctx, parse_ids};
 use platform::error::{Error, Result};
 use proto::analytics::v1 as wire;
 
@@ -23,8 +23,8 @@ pub async fn summary(
     request: &wire::GetSummaryRequest,
 ) -> Result<wire::Summary> {
     let filter = Filter {
-        service_ids: convert::ids(&request.service_id, "service_id")?,
-        team_ids: convert::ids(&request.team_id, "team_id")?,
+        service_ids: parse_ids("service_id", &request.service_id)?,
+        team_ids: parse_ids("team_id", &request.team_id)?,
         severities: convert::severities(&request.severity),
         ..ranged(
             cx.now,
@@ -48,8 +48,8 @@ pub async fn mttr(
     request: &wire::GetMttrRequest,
 ) -> Result<wire::Mttr> {
     let filter = Filter {
-        service_ids: convert::ids(&request.service_id, "service_id")?,
-        team_ids: convert::ids(&request.team_id, "team_id")?,
+        service_ids: parse_ids("service_id", &request.service_id)?,
+        team_ids: parse_ids("team_id", &request.team_id)?,
         severities: convert::severities(&request.severity),
         urgencies: convert::urgencies(&request.urgency),
         auto_resolved: request.auto_resolved,

@@ -1,10 +1,10 @@
 //! Dead letters of all consumers, through the handle on the bus.
 
 use diesel_async::AsyncPgConnection;
-use platform::ctx::Ctx;
+use platform::ctx::{Ctx, parse_id};
 use platform::db::Db;
 use platform::dead_letters::{self, DeadLetter, Filter};
-use platform::error::{Error, Result};
+use platform::error::Result;
 use platform::rpc::unpack;
 use platform::wake::Wakes;
 use proto::api::v1 as wire;
@@ -32,7 +32,7 @@ impl wire::dead_letter_service_server::DeadLetterService for Grpc {
         request: Request<wire::GetDeadLetterRequest>,
     ) -> Result<Response<wire::DeadLetter>, Status> {
         let (cx, request) = unpack(request)?;
-        let id = parse(&request.id)?;
+        let id: Uuid = parse_id("id", &request.id)?;
         let row = platform::tx!(self.db, &cx, |conn| dead_letters::get(conn, cx.org, id).await)?;
         Ok(Response::new(pack(row, true)))
     }
@@ -42,15 +42,11 @@ impl wire::dead_letter_service_server::DeadLetterService for Grpc {
         request: Request<wire::ReplayDeadLetterRequest>,
     ) -> Result<Response<wire::DeadLetter>, Status> {
         let (cx, request) = unpack(request)?;
-        let id = parse(&request.id)?;
+        let id: Uuid = parse_id("id", &request.id)?;
         let row = platform::tx!(self.db, &cx, |conn| dead_letters::request_replay(&cx, conn, id).await)?;
         self.wakes.notify(dead_letters::REPLAY);
         Ok(Response::new(pack(row, false)))
     }
-}
-
-fn parse(id: &str) -> Result<Uuid> {
-    id.parse().map_err(|_| Error::field("id", "uuid", "must be a UUID"))
 }
 
 async fn list(

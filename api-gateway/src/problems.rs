@@ -59,7 +59,7 @@ pub fn of_fault(fault: &Fault, instance: &str) -> Response<Body> {
         let faults = faults.iter().map(|it| FieldError::new(&it.field, it.code, &it.detail));
         return of_error(&Error::fields(faults.collect()), instance);
     }
-      answer(&of_status(fault.status(), fault.code(), fault.detail(), instance))
+    answer(&of_status(fault.status(), fault.code(), fault.detail(), instance))
 }
 
 /// What routes made by hand say to other methods. The router adds which there are.

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use aws_lc_rs::hmac;
-use platform::ctx::Ctx;
+use platform::ctx::{Ctx, parse_id};
 use platform::error::{Error, Kind, Result};
 use platform::secret::{Secret, sha256};
 use platform::{rpc, system_tx, tx};
@@ -115,7 +115,7 @@ impl Auth {
         cx: &Ctx,
         request: &pb::CreateIntegrationKeyRequest,
     ) -> Result<api_keys::Made> {
-        let id = service_id(&request.service_id)?;
+        let id = parse_id("service_id", &request.service_id)?;
         self.check_service(cx, id).await?;
         tx!(self.db, cx, |conn| { api_keys::create_integration(cx, conn, id, &request.name).await })
     }
@@ -130,7 +130,7 @@ impl Auth {
         cx: &Ctx,
         request: &pb::ListIntegrationKeysRequest,
     ) -> Result<(Vec<ApiKey>, String)> {
-        let service = service_id(&request.service_id)?;
+        let service = parse_id("service_id", &request.service_id)?;
         let which = Which::Integration { service };
         let page = platform::page!(request, "created_at")?;
         let keys = tx!(self.db, cx, |conn| api_keys::list(cx, conn, which, &page).await)?;
@@ -173,8 +173,4 @@ impl Auth {
             Ok(crate::convert::user(&user))
         })
     }
-}
-
-pub fn service_id(text: &str) -> Result<Uuid> {
-    text.parse().map_err(|_| Error::field("service_id", "uuid", "must be a UUID"))
 }

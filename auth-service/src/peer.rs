@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
+use platform::access::AccessTable;
 use platform::bus::{Bus, Delivered, TailFrom};
 use platform::ctx::{Ctx, OrgId, Trace};
 use platform::error::{Error, Result};
 use platform::rpc::{self, Transport};
+use platform::secret::DeploymentSecret;
 use platform::source::Source;
-use platform::token::{Exchange, KeySource, PublicKey, Revocation, Revoked, Verified, Verifier};
+use platform::token::{Exchange, KeySource, PublicKey, Revocation, Revoked, Verified, Verifier, VerifierParts};
 use prost::Message;
 use proto::auth::v1 as pb;
 use proto::auth::v1::access_service_client::AccessServiceClient;
@@ -45,6 +47,16 @@ impl AuthPeer {
     /// For the process or service `role`; `transport` leads to `pulseops.auth.v1`.
     pub fn new(transport: Transport, role: &'static str, source: Source) -> Self {
         Self { transport, role, source }
+    }
+
+    /// What verifies the callers of the doors of a process that knows `access` and `secret`.
+    ///
+    /// # Errors
+    /// Internal, when no service key can be derived from the secret.
+    pub fn verifier(self, access: Arc<AccessTable>, secret: DeploymentSecret) -> Result<Verifier> {
+        let source = self.source.clone();
+        let peer = Arc::new(self);
+        Verifier::new(VerifierParts { access, secret, keys: peer.clone(), exchange: peer, source })
     }
 
     fn cx(&self, org: OrgId) -> Ctx {

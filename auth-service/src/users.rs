@@ -3,7 +3,7 @@
 use chrono_tz::Tz;
 use diesel_async::AsyncPgConnection;
 use platform::access::AccessTable;
-use platform::ctx::{Ctx, Permissions};
+use platform::ctx::{Ctx, Permissions, parse_ids};
 use platform::error::{Error, Result};
 use platform::page::{CONFIG_SORTS, ConfigKey};
 use platform::secret::Secret;
@@ -78,8 +78,7 @@ pub async fn list(
 ) -> Result<(Vec<User>, String)> {
     let page = platform::page!(request, CONFIG_SORTS, "created_at")?;
     let roles: Vec<Role> = request.role.iter().filter_map(|role| convert::role(*role)).collect();
-    let team = |id: &String| TeamId::parse("team_id", id);
-    let teams = request.team_id.iter().map(team).collect::<Result<Vec<_>>>()?;
+    let teams: Vec<TeamId> = parse_ids("team_id", &request.team_id)?;
     let filter = Filter { roles: &roles, teams: &teams, archived: request.archived };
     let rows = store::users::list(conn, cx.org, filter, &page).await?;
     page.finish(rows, |user| ConfigKey::of(page.sort, user.created_at, &user.name, user.id.into()))

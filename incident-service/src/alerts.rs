@@ -5,7 +5,7 @@ mod signal;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncPgConnection;
-use platform::ctx::Ctx;
+use platform::ctx::{Ctx, parse_ids};
 use platform::error::Result;
 use platform::page::Page;
 use proto::incident::v1 as wire;
@@ -14,7 +14,6 @@ pub use auto_resolve::AutoResolve;
 pub use signal::{Signal, apply};
 
 use crate::convert;
-use crate::incidents::parse_ids;
 use crate::kinds::{AlertId, AlertStatus, ServiceId, Severity};
 use crate::store::TimeKey;
 use crate::store::alerts::{self as store, Alert, Filter};
@@ -39,11 +38,10 @@ pub async fn list(
     request: &wire::ListAlertsRequest,
 ) -> Result<wire::ListAlertsResponse> {
     let page = platform::page!(request, &["started_at"], "-started_at")?;
-    let service_ids = parse_ids("service_id", &request.service_id)?;
     let filter = Filter {
         incident_id: None,
         statuses: request.status.iter().copied().filter_map(AlertStatus::from_wire).collect(),
-        service_ids: service_ids.into_iter().map(ServiceId).collect(),
+        service_ids: parse_ids("service_id", &request.service_id)?,
         severities: request.severity.iter().copied().filter_map(Severity::from_wire).collect(),
         dedup_keys: request.dedup_key.clone(),
     };

@@ -7,7 +7,7 @@ mod respond;
 
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
-use platform::ctx::Ctx;
+use platform::ctx::{Ctx, parse_ids};
 use platform::error::{Error, Result};
 use platform::outbox;
 use proto::incident::v1 as wire;
@@ -78,21 +78,10 @@ fn filter(request: &wire::ListIncidentsRequest) -> Result<store::Filter> {
         statuses: request.status.iter().copied().filter_map(Status::from_wire).collect(),
         severities: request.severity.iter().copied().filter_map(Severity::from_wire).collect(),
         urgencies: request.urgency.iter().copied().filter_map(Urgency::from_wire).collect(),
-        service_ids: parse_ids("service_id", &request.service_id)?.into_iter().map(ServiceId).collect(),
+        service_ids: parse_ids("service_id", &request.service_id)?,
         team_ids: parse_ids("team_id", &request.team_id)?,
         assignee_ids: parse_ids("assignee_id", &request.assignee_id)?,
         created_after: time("created_after", &request.created_after)?,
         created_before: time("created_before", &request.created_before)?,
     })
-}
-
-/// UUIDs of a repeated field.
-///
-/// # Errors
-/// Invalid at `field[index]`, code `uuid`.
-pub fn parse_ids(field: &str, texts: &[String]) -> Result<Vec<Uuid>> {
-    let parse = |(index, text): (usize, &String)| {
-        text.parse().map_err(|_| Error::field(format!("{field}[{index}]"), "uuid", "must be a UUID"))
-    };
-    texts.iter().enumerate().map(parse).collect()
 }

@@ -1,14 +1,13 @@
 //! Rules: compiled when they are saved, so that a bad one never reaches the engine.
 
 use diesel_async::AsyncPgConnection;
-use platform::ctx::Ctx;
+use platform::ctx::{Ctx, parse_ids};
 use platform::error::{Error, FieldError, Result};
 use platform::page::{CONFIG_SORTS, ConfigKey};
 use proto::incident::v1 as wire;
 
 use crate::convert;
 use crate::engine::{Names, Scope, Selection, Template, sample_to_cel};
-use crate::incidents::parse_ids;
 use crate::json::{Condition, Json};
 use crate::kinds::{RuleId, ServiceId, Severity};
 use crate::store::rules::{self as store, Filter, Rule};
@@ -169,9 +168,8 @@ pub async fn list(
     request: &wire::ListRulesRequest,
 ) -> Result<wire::ListRulesResponse> {
     let page = platform::page!(request, CONFIG_SORTS, "-created_at")?;
-    let service_ids = parse_ids("service_id", &request.service_id)?;
     let filter =
-        Filter { service_ids: service_ids.into_iter().map(ServiceId).collect(), archived: request.archived };
+        Filter { service_ids: parse_ids("service_id", &request.service_id)?, archived: request.archived };
     let rows = store::list(conn, cx.org, &filter, &page).await?;
     let key = |row: &Rule| ConfigKey::of(page.sort, row.created_at, &row.name, row.id.uuid());
     let (rows, next_page_token) = page.finish(rows, key)?;

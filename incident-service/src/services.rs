@@ -3,14 +3,13 @@
 use std::collections::HashMap;
 
 use diesel_async::AsyncPgConnection;
-use platform::ctx::Ctx;
+use platform::ctx::{Ctx, parse_id, parse_ids};
 use platform::error::{Error, Result};
 use platform::page::{CONFIG_SORTS, ConfigKey};
 use proto::incident::v1 as wire;
 use uuid::Uuid;
 
 use crate::convert;
-use crate::incidents::parse_ids;
 use crate::json::Json;
 use crate::kinds::ServiceId;
 use crate::peers::Reference;
@@ -91,8 +90,7 @@ async fn changed(cx: &Ctx, conn: &mut AsyncPgConnection, service: &mut Service) 
 /// reference.
 fn write(service: &mut Service, from: wire::Service, references: References) -> Result<()> {
     let id = |field: &str, text: Option<&String>| -> Result<Option<Uuid>> {
-        let parse = |text: &String| text.parse().map_err(|_| Error::field(field, "uuid", "must be a UUID"));
-        text.map(parse).transpose()
+        text.map(|text| parse_id(field, text)).transpose()
     };
     let team_id = id("service.team_id", from.team_id.as_ref())?;
     if team_id != service.team_id {

@@ -1,7 +1,7 @@
 //! The channels that an organization keeps: create, read, change, archive, test.
 
 use diesel_async::AsyncPgConnection;
-use platform::ctx::Ctx;
+use platform::ctx::{Ctx, parse_ids};
 use platform::error::{Error, Result};
 use platform::leased::Claim;
 use platform::page::{CONFIG_SORTS, ConfigKey};
@@ -87,8 +87,7 @@ pub async fn list(
     request: &wire::ListChannelsRequest,
 ) -> Result<wire::ListChannelsResponse> {
     let page = platform::page!(request, CONFIG_SORTS, "-created_at")?;
-    let teams = request.team_id.iter().map(|id| TeamId::parse("team_id", id)).collect::<Result<_>>()?;
-    let filter = Filter { team_ids: teams, archived: request.archived };
+    let filter = Filter { team_ids: parse_ids("team_id", &request.team_id)?, archived: request.archived };
     let rows = channels::list_channels(conn, cx.org, &filter, &page).await?;
     let key = |row: &Channel| ConfigKey::of(page.sort, row.created_at, &row.name, row.id.uuid());
     let (rows, next_page_token) = page.finish(rows, key)?;
@@ -156,8 +155,7 @@ pub async fn check(
     conn: &mut AsyncPgConnection,
     request: &wire::CheckChannelsRequest,
 ) -> Result<wire::CheckChannelsResponse> {
-    let ids = request.channel_ids.iter().map(|id| ChannelId::parse("channel_ids", id));
-    let ids = ids.collect::<Result<Vec<_>>>()?;
+    let ids: Vec<ChannelId> = parse_ids("channel_ids", &request.channel_ids)?;
     let rows = channels::find_channels(conn, cx.org, &ids).await?;
     let usable = rows.into_iter().filter(|row| row.archived_at.is_none());
     Ok(wire::CheckChannelsResponse { channel_ids: usable.map(|row| row.id.to_string()).collect() })

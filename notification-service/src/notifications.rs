@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use diesel_async::AsyncPgConnection;
-use platform::ctx::Ctx;
+use platform::ctx::{Ctx, parse_ids};
 use platform::error::{Error, Result};
 use platform::leased::{self, Birth, Claim};
 use proto::notification::v1 as wire;
@@ -58,17 +58,11 @@ fn filter(request: &wire::ListNotificationsRequest) -> Result<Filter> {
     let time = |time: &Option<prost_types::Timestamp>, field| {
         time.as_ref().map(|time| convert::read_time(time, field)).transpose()
     };
-    let uuid =
-        |id: &String| id.parse::<Uuid>().map_err(|_| Error::field("incident_id", "uuid", "must be a UUID"));
     Ok(Filter {
         statuses: request.status().filter_map(convert::read_status).collect(),
-        incident_ids: request.incident_id.iter().map(uuid).collect::<Result<_>>()?,
-        user_ids: request.user_id.iter().map(|id| UserId::parse("user_id", id)).collect::<Result<_>>()?,
-        channel_ids: request
-            .channel_id
-            .iter()
-            .map(|id| ChannelId::parse("channel_id", id))
-            .collect::<Result<_>>()?,
+        incident_ids: parse_ids("incident_id", &request.incident_id)?,
+        user_ids: parse_ids("user_id", &request.user_id)?,
+        channel_ids: parse_ids("channel_id", &request.channel_id)?,
         created_after: time(&request.created_after, "created_after")?,
         created_before: time(&request.created_before, "created_before")?,
     })

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncPgConnection;
-use platform::ctx::{Ctx, OrgId};
+use platform::ctx::{Ctx, OrgId, parse_id};
 use platform::db::Db;
 use platform::error::{Error, Result};
 use platform::leased::{Claim, Handle};
@@ -211,9 +211,6 @@ fn read(cx: &Ctx, request: wire::SendRequest) -> Result<Request> {
         .incident
         .as_ref()
         .ok_or_else(|| Error::field("incident.incident", "required", "is required"))?;
-    let id = |field: &str, text: &str| {
-        text.parse::<Uuid>().map_err(|_| Error::field(field, "uuid", "must be a UUID"))
-    };
     let team = event.team.as_ref().map(|team| team.id.as_str()).or(incident.team_id.as_deref());
     let team = team.map(|team| TeamId::parse("incident.team.id", team)).transpose()?;
     let decided_at = match &request.decided_at {
@@ -222,8 +219,8 @@ fn read(cx: &Ctx, request: wire::SendRequest) -> Result<Request> {
     };
     Ok(Request {
         targets: Target::read(&request.targets, team)?,
-        incident_id: id("incident.incident.id", &incident.id)?,
-        run_id: id("run_id", &request.run_id)?,
+        incident_id: parse_id("incident.incident.id", &incident.id)?,
+        run_id: parse_id("run_id", &request.run_id)?,
         sequence: request.sequence,
         decided_status: progress_of(incident.status()),
         actor: request.actor.unwrap_or_else(|| crate::convert::actor(&cx.actor())),

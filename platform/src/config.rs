@@ -20,42 +20,6 @@ use toml::{Table, Value};
 
 use sources::Change;
 
-/// Section `grpc`: the port of all gRPC services, health, reflection and metrics.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct GrpcConfig {
-    /// Address and port.
-    pub listen: String,
-    /// The longest a call may take when its caller sets no earlier deadline.
-    pub deadline_ms: u64,
-    /// The largest message that is taken.
-    pub max_message_bytes: usize,
-}
-
-impl Default for GrpcConfig {
-    fn default() -> Self {
-        Self { listen: "127.0.0.1:9090".to_owned(), deadline_ms: 10_000, max_message_bytes: 8 * 1024 * 1024 }
-    }
-}
-
-/// Section `bus`: the log that events travel on.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BusConfig {
-    /// `postgres`.
-    pub engine: String,
-    /// How long readers wait at most before they look without having been woken.
-    pub poll_ms: u64,
-    /// How long events are kept.
-    pub retention_hours: u64,
-}
-
-impl Default for BusConfig {
-    fn default() -> Self {
-        Self { engine: "postgres".to_owned(), poll_ms: 250, retention_hours: 7 * 24 }
-    }
-}
-
 /// Section `postgres`: the private server that runs when `database.url` is empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+pub use id::{parse_id, parse_ids};
 pub use principal::{Actor, BadSubject, Permissions, Principal, PrincipalKind, Subject};
 pub use trace::Trace;
 

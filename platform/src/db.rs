@@ -12,6 +12,7 @@ mod macros;
 mod tx;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -29,8 +30,9 @@ use crate::ctx::Ctx;
 use crate::error::{Error, Result, chain};
 use crate::wake::{OnCommit, Wakes};
 
-/// How to reach the database: section `database` of the configuration.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// How to reach the database: section `database` of the configuration. Its URLs may hold passwords
+/// and are not shown.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DbConfig {
     /// URL or key=value text as libpq knows them; empty means: start the embedded Postgres.
@@ -43,6 +45,12 @@ pub struct DbConfig {
     pub acquire_timeout_ms: u64,
     /// How long one statement may run.
     pub statement_timeout_ms: u64,
+}
+
+impl fmt::Debug for DbConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DbConfig").field("max_connections", &self.max_connections).finish_non_exhaustive()
+    }
 }
 
 impl Default for DbConfig {

@@ -180,7 +180,7 @@ impl Error {
 
     /// 412 `version_mismatch`: the caller expects another version than the row has
     /// ([`Ctx::expect_version`](crate::ctx::Ctx::expect_version)).
-    pub fn version_mismatch(current: i64) -> Self {
+    pub(crate) fn version_mismatch(current: i64) -> Self {
         Self::precondition("version_mismatch", format!("the current version is {current}"))
     }
 

@@ -19,7 +19,7 @@ const MAX_SIZE: usize = 200;
 const MAX_TOKEN: usize = 4096;
 
 /// Rows of a page for the request's `page_size`: 50 when it says nothing, at most 200.
-pub fn size(page_size: i32) -> usize {
+fn size(page_size: i32) -> usize {
     match usize::try_from(page_size) {
         Err(_) | Ok(0) => DEFAULT_SIZE,
         Ok(size) => size.min(MAX_SIZE),
@@ -137,27 +137,17 @@ impl<K: Serialize + DeserializeOwned> Page<K> {
     ///
     /// # Errors
     /// Internal, when the key cannot be written as JSON.
-    pub fn finish<T>(&self, rows: Vec<T>, key: impl Fn(&T) -> K) -> Result<(Vec<T>, String)> {
-        finish(rows, self.size, self.list, key)
+    pub fn finish<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> K) -> Result<(Vec<T>, String)> {
+        if rows.len() <= self.size {
+            return Ok((rows, String::new()));
+        }
+        rows.truncate(self.size);
+        let token = match rows.last() {
+            Some(last) => PageToken::encode(&key(last), self.list)?,
+            None => String::new(),
+        };
+        Ok((rows, token))
     }
-}
-
-/// TEMPORARY
-pub fn finish<T, K: Serialize>(
-    mut rows: Vec<T>,
-    size: usize,
-    list: Fingerprint,
-    key: impl Fn(&T) -> K,
-) -> Result<(Vec<T>, String)> {
-    if rows.len() <= size {
-        return Ok((rows, String::new()));
-    }
-    rows.truncate(size);
-    let token = match rows.last() {
-        Some(last) => PageToken::encode(&key(last), list)?,
-        None => String::new(),
-    };
-    Ok((rows, token))
 }
 
 /// The [`Page`] that a list request asks for, from its fields `page_size` and `page_token`.

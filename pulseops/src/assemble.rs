@@ -16,7 +16,7 @@ use platform::error::Error;
 use platform::lifecycle::{Lifecycle, Stage};
 use platform::rpc::Directory;
 use platform::server::{Health, Server, Weight};
-use platform::token::{ServiceTokens, Verifier, VerifierParts};
+use platform::token::ServiceTokens;
 use platform::wake::Wakes;
 use tokio::net::TcpListener;
 
@@ -163,14 +163,8 @@ fn deps(ground: &Ground, config: &Config, roles: &[Role]) -> anyhow::Result<Deps
     let access = Arc::new(AccessTable::from_pool(proto::descriptor_pool(), OptionNames::default())?);
     let directory = Directory::new(ServiceTokens::new(&secret, source.clone())?);
     let speaker = roles.first().map_or("gateway", |role| role.name());
-    let auth = Arc::new(AuthPeer::new(directory.transport(Role::Auth.package()), speaker, source.clone()));
-    let verifier = Verifier::new(VerifierParts {
-        access: access.clone(),
-        secret: secret.clone(),
-        keys: auth.clone(),
-        exchange: auth,
-        source: source.clone(),
-    })?;
+    let auth = AuthPeer::new(directory.transport(Role::Auth.package()), speaker, source.clone());
+    let verifier = auth.verifier(access.clone(), secret.clone())?;
     let databases = Databases::new(ground.database.clone());
     let wakes = Wakes::default();
     let bus = PostgresBus::new(databases.open("bus")?, source.clone(), wakes.clone());

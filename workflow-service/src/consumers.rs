@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
@@ -15,6 +14,7 @@ use platform::error::{Error, Result};
 use platform::leased::{Claim, Handle};
 use prost::Message;
 use proto::events::v1::IncidentEvent;
+use proto::topics;
 use uuid::Uuid;
 
 use crate::condition::Condition;
@@ -32,7 +32,7 @@ use crate::store::{policies as policy_rows, states, workflows as workflow_rows};
 pub const RESPONDER: &str = "responder";
 /// What it reads: every step of every incident's life, keyed by incident.
 pub const INCIDENTS: TopicSpec =
-    TopicSpec { name: "pulseops.incidents.v1", partitions: 8, retention: Duration::from_secs(7 * 24 * 3600) };
+    TopicSpec::new(topics::INCIDENTS.name, topics::INCIDENTS.partitions, topics::INCIDENTS.retention_ms);
 
 /// Compiled workflows, by id and version.
 type Compiled = Cache<(Uuid, i64), Arc<Candidate>>;

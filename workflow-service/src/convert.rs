@@ -83,14 +83,6 @@ fn run_status(name: &str) -> i32 {
     all.into_iter().find(|it| run_status_name(*it) == Some(name)).unwrap_or_default().into()
 }
 
-/// A UUID of a request; the codec has checked its form.
-///
-/// # Errors
-/// Invalid, code `uuid`, at `field`.
-pub fn id(field: &str, text: &str) -> Result<Uuid> {
-    text.parse().map_err(|_| Error::field(field, "uuid", "must be a UUID"))
-}
-
 /// Who acts when a run does.
 pub fn run_actor(run: &Run) -> Actor {
     Actor { kind: ActorKind::Workflow.into(), id: run.program_id.to_string(), name: run.name.clone() }

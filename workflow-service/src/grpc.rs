@@ -30,7 +30,7 @@ pub struct Grpc {
 impl Grpc {
     async fn check_update(&self, cx: &Ctx, request: &pb::UpdateWorkflowRequest) -> Result<(), Status> {
         let current = tx!(self.db, cx, |conn| workflows::get(cx, conn, &request.id).await)?;
-        workflows::expect_version(cx, current.version)?;
+        cx.expect_version(current.version)?;
         let merged = workflows::merged(&current, request)?;
         definitions::check_workflow(&merged, &self.egress)?;
         let new = References::of_workflow(&merged).beyond(&References::of_workflow(&current));
@@ -134,7 +134,7 @@ impl EscalationPolicyService for Grpc {
     ) -> Answer<pb::EscalationPolicy> {
         let (cx, request) = unpack(request)?;
         let current = tx!(self.db, &cx, |conn| policies::get(&cx, conn, &request.id).await)?;
-        workflows::expect_version(&cx, current.version)?;
+        cx.expect_version(current.version)?;
         let merged = policies::merged(&current, &request)?;
         definitions::check_policy(&merged)?;
         let new = References::of_policy(&merged).beyond(&References::of_policy(&current));

@@ -1,9 +1,9 @@
 //! Escalation policies: what people configure.
 
 use diesel_async::AsyncPgConnection;
-use platform::ctx::Ctx;
+use platform::ctx::{Ctx, parse_id};
 use platform::error::{Error, Result};
-use platform::page;
+use platform::page::{CONFIG_SORTS, ConfigKey};
 use prost::Message;
 use proto::api::v1::{Target, TargetKind};
 use proto::workflow::v1 as pb;
@@ -12,8 +12,7 @@ use uuid::Uuid;
 use crate::convert;
 use crate::program::{OWNER_TEAM, OWNERS, Program};
 use crate::references::Names;
-use crate::store::{Key, policies as rows};
-use crate::workflows::{expect_version, merge, page_of};
+use crate::store::policies as rows;
 
 /// The name of the built-in policy.
 pub const BUILT_IN: &str = "built-in policy";
@@ -39,7 +38,7 @@ pub async fn create(
 /// # Errors
 /// NotFound.
 pub async fn get(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<pb::EscalationPolicy> {
-    convert::policy(rows::get(conn, cx.org.uuid(), convert::id("id", id)?).await?)
+    convert::policy(rows::get(conn, cx.org.uuid(), parse_id("id", id)?).await?)
 }
 
 /// A page of policies.
@@ -51,13 +50,10 @@ pub async fn list(
     conn: &mut AsyncPgConnection,
     request: &pb::ListEscalationPoliciesRequest,
 ) -> Result<pb::ListEscalationPoliciesResponse> {
-    let size = page::size(request.page_size);
-    let (page, list) = page_of(&request.sort, request.archived, &request.page_token, size)?;
-    let found = rows::list(conn, cx.org.uuid(), &page).await?;
-    let by_name = page.sort.field == "name";
-    let (found, next_page_token) = page::finish(found, size, list, |row| {
-        if by_name { Key::Name(row.name.clone(), row.id) } else { Key::CreatedAt(row.created_at, row.id) }
-    })?;
+    let page = platform::page!(request, CONFIG_SORTS, "created_at")?;
+    let found = rows::list(conn, cx.org.uuid(), request.archived, &page).await?;
+    let key = |row: &rows::Policy| ConfigKey::of(page.sort, row.created_at, &row.name, row.id);
+    let (found, next_page_token) = page.finish(found, key)?;
     let items = found.into_iter().map(convert::policy).collect::<Result<_>>()?;
     Ok(pb::ListEscalationPoliciesResponse { items, next_page_token })
 }
@@ -71,7 +67,7 @@ pub fn merged(
     request: &pb::UpdateEscalationPolicyRequest,
 ) -> Result<pb::EscalationPolicy> {
     let (patch, mask) = (request.escalation_policy.as_ref(), request.update_mask.as_ref());
-    merge("escalation_policy", current, patch, mask)
+    Ok(proto::update("escalation_policy", current, patch, mask)?)
 }
 
 /// Changes a policy; `names` are those of its new targets, which have been checked.
@@ -84,9 +80,9 @@ pub async fn update(
     request: &pb::UpdateEscalationPolicyRequest,
     names: &Names,
 ) -> Result<pb::EscalationPolicy> {
-    let id = convert::id("id", &request.id)?;
+    let id = parse_id("id", &request.id)?;
     let before = rows::get_for_update(conn, cx.org.uuid(), id).await?;
-    expect_version(cx, before.version)?;
+    cx.expect_version(before.version)?;
     let merged = merged(&convert::policy(before.clone())?, request)?;
     let mut known: Names = names_of(&before)?;
     known.extend(names.clone());
@@ -106,8 +102,8 @@ pub async fn update(
 /// # Errors
 /// NotFound; Precondition `version_mismatch`.
 pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<()> {
-    let before = rows::get_for_update(conn, cx.org.uuid(), convert::id("id", id)?).await?;
-    expect_version(cx, before.version)?;
+    let before = rows::get_for_update(conn, cx.org.uuid(), parse_id("id", id)?).await?;
+    cx.expect_version(before.version)?;
     if before.archived_at.is_some() {
         return Ok(());
     }

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use diesel_async::AsyncPgConnection;
-use platform::ctx::Ctx;
+use platform::ctx::{Ctx, parse_id, parse_ids};
 use platform::error::Result;
-use platform::page::{self, Fingerprint, PageToken};
+use platform::page::Page;
 use proto::workflow::v1 as pb;
 use uuid::Uuid;
 
@@ -19,7 +19,7 @@ use crate::store::workflows;
 /// # Errors
 /// NotFound.
 pub async fn get(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<pb::Run> {
-    let row = rows::get(conn, cx.org.uuid(), convert::id("id", id)?).await?;
+    let row = rows::get(conn, cx.org.uuid(), parse_id("id", id)?).await?;
     let steps = steps::list(conn, cx.org.uuid(), &[row.id]).await?;
     convert::run(row, steps)
 }
@@ -33,14 +33,12 @@ pub async fn list(
     conn: &mut AsyncPgConnection,
     request: &pb::ListRunsRequest,
 ) -> Result<pb::ListRunsResponse> {
-    let bare = pb::ListRunsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    let incidents = request.incident_id.iter().map(|id| convert::id("incident_id", id));
     let filter = Filter {
-        incident_ids: incidents.collect::<Result<_>>()?,
+        incident_ids: parse_ids("incident_id", &request.incident_id)?,
         statuses: request.status().filter_map(convert::run_status_name).collect(),
         ..Filter::default()
     };
-    page_of(cx, conn, filter, request.page_size, &request.page_token, Fingerprint::of_message(&bare)).await
+    page_of(cx, conn, &filter, &platform::page!(request, "-id")?).await
 }
 
 /// A page of the runs of one workflow.
@@ -52,30 +50,24 @@ pub async fn list_of_workflow(
     conn: &mut AsyncPgConnection,
     request: &pb::ListWorkflowRunsRequest,
 ) -> Result<pb::ListRunsResponse> {
-    let bare = pb::ListWorkflowRunsRequest { page_size: 0, page_token: String::new(), ..request.clone() };
-    let id = convert::id("workflow_id", &request.workflow_id)?;
+    let id = parse_id("workflow_id", &request.workflow_id)?;
     workflows::get(conn, cx.org.uuid(), id).await?;
     let filter = Filter {
         program_id: Some(id),
         statuses: request.status().filter_map(convert::run_status_name).collect(),
         ..Filter::default()
     };
-    page_of(cx, conn, filter, request.page_size, &request.page_token, Fingerprint::of_message(&bare)).await
+    page_of(cx, conn, &filter, &platform::page!(request, "-id")?).await
 }
 
 async fn page_of(
     cx: &Ctx,
     conn: &mut AsyncPgConnection,
-    filter: Filter,
-    page_size: i32,
-    page_token: &str,
-    list: Fingerprint,
+    filter: &Filter,
+    page: &Page<Uuid>,
 ) -> Result<pb::ListRunsResponse> {
-    let size = page::size(page_size);
-    let before = PageToken::decode::<Uuid>(page_token, list)?;
-    let limit = i64::try_from(size).unwrap_or(i64::MAX - 1) + 1;
-    let found = rows::list(conn, cx.org.uuid(), &Filter { before, limit, ..filter }).await?;
-    let (found, next_page_token) = page::finish(found, size, list, |row| row.id)?;
+    let found = rows::list(conn, cx.org.uuid(), filter, page).await?;
+    let (found, next_page_token) = page.finish(found, |row| row.id)?;
     let ids: Vec<Uuid> = found.iter().map(|row| row.id).collect();
     let mut steps: HashMap<Uuid, Vec<RunStep>> = HashMap::new();
     for step in steps::list(conn, cx.org.uuid(), &ids).await? {

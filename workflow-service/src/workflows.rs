@@ -1,10 +1,8 @@
 //! Workflows: what people configure.
 
-use platform::ctx::Ctx;
-use platform::error::{Error, FieldError, Result};
-use platform::page::{self, Fingerprint, PageToken, Sort};
-use prost_types::FieldMask;
-use proto::validate::Resource;
+use platform::ctx::{Ctx, parse_id, parse_ids};
+use platform::error::Result;
+use platform::page::{CONFIG_SORTS, ConfigKey};
 use proto::workflow::v1 as pb;
 use uuid::Uuid;
 
@@ -13,10 +11,7 @@ use diesel_async::AsyncPgConnection;
 use crate::convert;
 use crate::definitions::Faults;
 use crate::references::{References, UNKNOWN};
-use crate::store::{self, Key, Page, policies, workflows as rows};
-
-/// Fields that lists of configuration are sorted by.
-const SORTS: [&str; 2] = ["created_at", "name"];
+use crate::store::{policies, workflows as rows};
 
 /// Creates a workflow whose references have been checked.
 ///
@@ -36,7 +31,7 @@ pub async fn create(cx: &Ctx, conn: &mut AsyncPgConnection, input: &pb::Workflow
 /// # Errors
 /// NotFound.
 pub async fn get(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<pb::Workflow> {
-    convert::workflow(rows::get(conn, cx.org.uuid(), convert::id("id", id)?).await?)
+    convert::workflow(rows::get(conn, cx.org.uuid(), parse_id("id", id)?).await?)
 }
 
 /// A page of workflows.
@@ -48,13 +43,10 @@ pub async fn list(
     conn: &mut AsyncPgConnection,
     request: &pb::ListWorkflowsRequest,
 ) -> Result<pb::ListWorkflowsResponse> {
-    let size = page::size(request.page_size);
-    let (page, list) = page_of(&request.sort, request.archived, &request.page_token, size)?;
-    let found = rows::list(conn, cx.org.uuid(), &page).await?;
-    let by_name = page.sort.field == "name";
-    let (found, next_page_token) = page::finish(found, size, list, |row| {
-        if by_name { Key::Name(row.name.clone(), row.id) } else { Key::CreatedAt(row.created_at, row.id) }
-    })?;
+    let page = platform::page!(request, CONFIG_SORTS, "created_at")?;
+    let found = rows::list(conn, cx.org.uuid(), request.archived, &page).await?;
+    let key = |row: &rows::Workflow| ConfigKey::of(page.sort, row.created_at, &row.name, row.id);
+    let (found, next_page_token) = page.finish(found, key)?;
     let items = found.into_iter().map(convert::workflow).collect::<Result<_>>()?;
     Ok(pb::ListWorkflowsResponse { items, next_page_token })
 }
@@ -64,7 +56,7 @@ pub async fn list(
 /// # Errors
 /// Invalid, when the whole does not obey its rules.
 pub fn merged(current: &pb::Workflow, request: &pb::UpdateWorkflowRequest) -> Result<pb::Workflow> {
-    merge("workflow", current, request.workflow.as_ref(), request.update_mask.as_ref())
+    Ok(proto::update("workflow", current, request.workflow.as_ref(), request.update_mask.as_ref())?)
 }
 
 /// Changes a workflow; new references have been checked.
@@ -76,9 +68,9 @@ pub async fn update(
     conn: &mut AsyncPgConnection,
     request: &pb::UpdateWorkflowRequest,
 ) -> Result<pb::Workflow> {
-    let id = convert::id("id", &request.id)?;
+    let id = parse_id("id", &request.id)?;
     let before = rows::get_for_update(conn, cx.org.uuid(), id).await?;
-    expect_version(cx, before.version)?;
+    cx.expect_version(before.version)?;
     let current = convert::workflow(before.clone())?;
     let merged = merged(&current, request)?;
     let new = References::of_workflow(&merged).beyond(&References::of_workflow(&current));
@@ -99,8 +91,8 @@ pub async fn update(
 /// # Errors
 /// NotFound; Precondition `version_mismatch`.
 pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<()> {
-    let before = rows::get_for_update(conn, cx.org.uuid(), convert::id("id", id)?).await?;
-    expect_version(cx, before.version)?;
+    let before = rows::get_for_update(conn, cx.org.uuid(), parse_id("id", id)?).await?;
+    cx.expect_version(before.version)?;
     if before.archived_at.is_some() {
         return Ok(());
     }
@@ -115,7 +107,6 @@ pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result
 }
 
 fn row(cx: &Ctx, id: Uuid, input: &pb::Workflow, version: i64, by: String) -> Result<rows::Workflow> {
-    let services = input.service_ids.iter().map(|id| convert::id("workflow.service_ids", id));
     Ok(rows::Workflow {
         org_id: cx.org.uuid(),
         id,
@@ -123,7 +114,7 @@ fn row(cx: &Ctx, id: Uuid, input: &pb::Workflow, version: i64, by: String) -> Re
         name: input.name.clone(),
         triggers: input.triggers().map(|it| convert::trigger_name(it).to_owned()).collect(),
         condition: input.condition.clone(),
-        service_ids: services.collect::<Result<_>>()?,
+        service_ids: parse_ids("workflow.service_ids", &input.service_ids)?,
         hold_paging_ms: input.hold_paging_ms,
         steps: convert::steps_bytes(&input.steps),
         disabled: input.disabled,
@@ -148,43 +139,4 @@ async fn require_policies(cx: &Ctx, conn: &mut AsyncPgConnection, references: &R
         faults.add(field, UNKNOWN, "there is no such escalation policy, or it is archived");
     }
     faults.into_result()
-}
-
-/// `If-Match` of the caller against the row.
-///
-/// # Errors
-/// Precondition `version_mismatch`.
-pub fn expect_version(cx: &Ctx, version: i64) -> Result<()> {
-    match cx.if_match {
-        Some(expected) if expected != version => Err(Error::version_mismatch(version)),
-        _ => Ok(()),
-    }
-}
-
-/// Which page of a configuration list is asked for, and the list's fingerprint.
-///
-/// # Errors
-/// Invalid, for an unknown sort or a token of another list.
-pub fn page_of(sort: &str, archived: bool, token: &str, size: usize) -> Result<(Page, Fingerprint)> {
-    let sort = Sort::parse(sort, &SORTS, "created_at")?;
-    let direction = if sort.descending { "-" } else { "" };
-    let list = Fingerprint::of([sort.field, direction, if archived { "archived" } else { "" }]);
-    let after = PageToken::decode::<Key>(token, list)?;
-    let limit = i64::try_from(size).unwrap_or(i64::MAX - 1) + 1;
-    Ok((store::Page { archived, sort, after, limit }, list))
-}
-
-/// `current` with the fields that the mask names taken from `patch`, checked as a whole.
-///
-/// # Errors
-/// Invalid, with paths below `name`.
-pub fn merge<M: Resource>(name: &str, current: &M, patch: Option<&M>, mask: Option<&FieldMask>) -> Result<M> {
-    let (patch, mask) = (patch.cloned().unwrap_or_default(), mask.cloned().unwrap_or_default());
-    let faults = |violations: Vec<proto::Violation>| {
-        let faults = violations.into_iter().map(|it| FieldError::new(it.field, it.code, it.detail));
-        Error::fields(faults.collect())
-    };
-    let merged = proto::merge(current, &patch, &mask).map_err(|it| faults(it).under(name))?;
-    proto::check_resource(name, &merged).map_err(faults)?;
-    Ok(merged)
 }

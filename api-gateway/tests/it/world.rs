@@ -17,7 +17,6 @@ use platform::ctx::{OrgId, Permissions, Principal, PrincipalKind};
 use platform::deps::Deps;
 use platform::migrate::Migrations;
 use platform::testing::{Issuer, TestDb, eventually};
-use platform::token::{Verifier, VerifierParts};
 use prost::Message;
 use proto::events::v1::Event;
 use proto::topics::EVENTS;
@@ -60,15 +59,9 @@ impl World {
         let db = TestDb::with(&[AUTH, INCIDENT]).await;
         let mut deps = db.deps(access());
         let transport = deps.directory.transport("pulseops.auth.v1");
-        let peer = Arc::new(AuthPeer::new(transport, "gateway", deps.source.clone()));
-        let parts = VerifierParts {
-            access: deps.door.access.clone(),
-            secret: deps.secret.clone(),
-            keys: peer.clone(),
-            exchange: peer,
-            source: deps.source.clone(),
-        };
-        deps.door.verifier = Verifier::new(parts).expect("a verifier");
+        let peer = AuthPeer::new(transport, "gateway", deps.source.clone());
+        let verifier = peer.verifier(deps.door.access.clone(), deps.secret.clone());
+        deps.door.verifier = verifier.expect("a verifier");
         let auth = auth_service::build(&deps, &auth_service::Config::default()).await.expect("auth is built");
         deps.directory.add(&auth);
         Self::start(db, deps, Config::default()).await

@@ -1,3 +1,4 @@
+use platform::ctx::parse_id;
 use platform::rpc::unpack;
 use platform::tx;
 use proto::auth::v1 as pb;
@@ -78,7 +79,7 @@ impl ApiKeyService for Auth {
     ) -> Result<Response<()>, Status> {
         let (cx, request) = unpack(request)?;
         let id = KeyId::parse("id", &request.id)?;
-        let service = Some(service_id(&request.service_id)?);
+        let service = Some(parse_id("service_id", &request.service_id)?);
         tx!(self.db, &cx, |conn| api_keys::revoke(&cx, conn, id, service).await)?;
         Ok(Response::new(()))
     }

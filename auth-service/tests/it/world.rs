@@ -13,7 +13,6 @@ use platform::lifecycle::Stage;
 use platform::migrate::Migrations;
 use platform::rpc::{self, Transport};
 use platform::testing::{TestDb, eventually};
-use platform::token::{Verifier, VerifierParts};
 use proto::auth::v1 as pb;
 use proto::auth::v1::access_service_client::AccessServiceClient;
 use proto::auth::v1::api_key_service_client::ApiKeyServiceClient;
@@ -214,15 +213,9 @@ impl World {
 pub fn deps(db: &TestDb) -> Deps {
     let mut deps = db.deps_of(proto::descriptor_pool());
     let transport = deps.directory.transport("pulseops.auth.v1");
-    let peer = Arc::new(AuthPeer::new(transport, "gateway", deps.source.clone()));
-    let parts = VerifierParts {
-        access: deps.door.access.clone(),
-        secret: deps.secret.clone(),
-        keys: peer.clone(),
-        exchange: peer,
-        source: deps.source.clone(),
-    };
-    deps.door.verifier = Verifier::new(parts).expect("a verifier");
+    let peer = AuthPeer::new(transport, "gateway", deps.source.clone());
+    let verifier = peer.verifier(deps.door.access.clone(), deps.secret.clone());
+    deps.door.verifier = verifier.expect("a verifier");
     deps
 }
 

@@ -1,3 +1,4 @@
+use platform::ctx::parse_ids;
 use platform::error::Error;
 use platform::rpc::unpack;
 use proto::incident::v1 as wire;
@@ -72,7 +73,7 @@ impl ResponseService for Doors {
         request: Request<wire::GetStatesRequest>,
     ) -> Result<Response<wire::GetStatesResponse>, Status> {
         let (cx, request) = unpack(request)?;
-        let ids = core::parse_ids("incident_ids", &request.incident_ids)?;
+        let ids = parse_ids("incident_ids", &request.incident_ids)?;
         let ids: Vec<IncidentId> = ids.into_iter().map(IncidentId).collect();
         let rows = platform::tx!(self.db, &cx, |conn| store::find_all(conn, cx.org, &ids).await)?;
         let states = rows.iter().map(convert::state).collect();

@@ -1,11 +1,11 @@
 use diesel_async::AsyncPgConnection;
-use platform::ctx::Ctx;
+use platform::ctx::{Ctx, parse_ids};
 use platform::error::{Error, FieldError, Result};
 use proto::auth::v1::PermissionCheck;
 use proto::incident::v1 as wire;
 use uuid::Uuid;
 
-use super::{Told, parse_ids, record};
+use super::{Told, record};
 use crate::announce::{self, Extra, Step, change};
 use crate::convert;
 use crate::json::{Actor, Json};

@@ -1,3 +1,25 @@
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+
+/// Reads the id in the request's field `field`.
+///
+/// # Errors
+/// Invalid, code `uuid`, at `field`.
+pub fn parse_id<I: From<Uuid>>(field: &str, text: &str) -> Result<I> {
+    let id: Result<Uuid, _> = text.parse();
+    id.map(I::from).map_err(|_| Error::field(field, "uuid", "must be a UUID"))
+}
+
+/// Reads the ids in the request's repeated field `field`.
+///
+/// # Errors
+/// Invalid, code `uuid`, at `field[index]` of the first that is none.
+pub fn parse_ids<I: From<Uuid>>(field: &str, texts: &[String]) -> Result<Vec<I>> {
+    let parse = |(index, text): (usize, &String)| parse_id(&format!("{field}[{index}]"), text);
+    texts.iter().enumerate().map(parse).collect()
+}
+
 /// Declares newtypes over `Uuid`: ids that cannot be taken for one another. They print, parse and
 /// serialize as the UUID and stand for it in diesel queries (the calling crate depends on diesel).
 ///
@@ -43,8 +65,7 @@ macro_rules! id {
             /// # Errors
             /// Invalid, code `uuid`, at `field`.
             pub fn parse(field: &str, text: &str) -> $crate::error::Result<Self> {
-                text.parse()
-                    .map_err(|_| $crate::error::Error::field(field, "uuid", "must be a UUID"))
+                $crate::ctx::parse_id(field, text)
             }
         }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use platform::config::{self, BusConfig, ConfigErrors, Environment, GrpcConfig, Origin, PostgresConfig};
+use platform::config::{self, ConfigErrors, Environment, Origin, PostgresConfig};
 use platform::db::DbConfig;
 use platform::egress::EgressConfig;
 use platform::telemetry::{Format, TelemetryConfig};
@@ -31,12 +31,10 @@ max_response_bytes = 65536
 [grpc]
 listen = "127.0.0.1:9090"
 deadline_ms = 10000
-max_message_bytes = 8388608
 
 [bus]
 engine = "postgres"
 poll_ms = 250
-retention_hours = 168
 
 [postgres]
 bin_dir = ""
@@ -46,6 +44,20 @@ account = ""
 share = 0.5
 on = true
 "#;
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrpcConfig {
+    listen: String,
+    deadline_ms: u64,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BusConfig {
+    engine: String,
+    poll_ms: u64,
+}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,8 +101,8 @@ fn the_embedded_text_is_the_default_of_every_section() {
     assert_eq!(toml::to_string(&config.database), toml::to_string(&DbConfig::default()));
     assert_eq!(config.telemetry, TelemetryConfig::default());
     assert_eq!(config.egress, EgressConfig::default());
-    assert_eq!(config.grpc, GrpcConfig::default());
-    assert_eq!(config.bus, BusConfig::default());
+    assert_eq!((config.grpc.listen.as_str(), config.grpc.deadline_ms), ("127.0.0.1:9090", 10_000));
+    assert_eq!((config.bus.engine.as_str(), config.bus.poll_ms), ("postgres", 250));
     assert_eq!(config.postgres, PostgresConfig::default());
 }
 

@@ -15,7 +15,9 @@ use crate::home::Home;
 use crate::support::client::{SOON, id};
 
 /// Append; rules, alert, incident and outbox; relay; run; delivery. See docs/architecture.md.
-const COMMITS: i64 = 5;
+const ON_THE_WAY: i64 = 5;
+/// analytics-service writes its record of the incident meanwhile.
+const BESIDE_IT: i64 = 1;
 /// Leases are renewed meanwhile: the least of so many tries is the way itself.
 const TRIES: usize = 10;
 /// So many looks without a commit, 10 ms apart.
@@ -77,12 +79,7 @@ async fn from_the_event_to_the_page_in_five_commits() {
         ada.post("/v1/events", event).await.expect(202);
         let arrived = tokio::time::timeout(SOON, marks.recv()).await.expect("a page").expect("a mark");
         least = least.min(arrived - before);
-        let tables = crate::support::left::names(&admin, "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid=c.relnamespace WHERE nspname LIKE 'pulseops%' AND relkind='r'").await;
-        let mut out = Vec::new();
-        for t in tables { for row in admin.query(&format!("SELECT xmin::text::int8 FROM {t} WHERE xmin::text::int8 >= {before} AND xmin::text::int8 <= {arrived}"), &[]).await.expect("x") { out.push((row.get::<_, i64>(0) - before, t.clone())); } }
-        out.sort(); out.dedup();
-        eprintln!("{} {out:?}", arrived - before);
     }
-    assert!(least <= COMMITS, "{least} commits from the event to the page");
+    assert!(least <= ON_THE_WAY + BESIDE_IT, "{least} commits from the event to the page");
     process.kill().await;
 }

@@ -5,10 +5,10 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::error::{Error, Result};
+use platform::page::{ConfigKey, Page};
 use platform::sql::sql;
 use uuid::Uuid;
 
-use super::{Key, Page, in_order};
 use crate::schema::escalation_policies::{self, dsl};
 
 /// A row.
@@ -52,28 +52,18 @@ pub async fn get_for_update(conn: &mut AsyncPgConnection, org: Uuid, id: Uuid) -
     row.ok_or_else(|| Error::not_found("escalation policy"))
 }
 
-pub async fn list(conn: &mut AsyncPgConnection, org: Uuid, page: &Page) -> Result<Vec<Policy>> {
-    let query = escalation_policies::table
-        .filter(dsl::org_id.eq(org))
-        .filter(dsl::archived_at.is_not_null().eq(page.archived))
-        .limit(page.limit)
-        .into_boxed();
-    let query = match &page.after {
-        Some(Key::Name(name, id)) => {
-            in_order!(query, dsl::name, dsl::id, page.sort.descending, Some((name.clone(), *id)))
-        }
-        Some(Key::CreatedAt(at, id)) => {
-            in_order!(query, dsl::created_at, dsl::id, page.sort.descending, Some((*at, *id)))
-        }
-        None if page.sort.field == "name" => {
-            in_order!(query, dsl::name, dsl::id, page.sort.descending, None::<(String, Uuid)>)
-        }
-        None => {
-            let first = None::<(DateTime<Utc>, Uuid)>;
-            in_order!(query, dsl::created_at, dsl::id, page.sort.descending, first)
-        }
-    };
-    Ok(query.load(conn).await?)
+/// A page of them, the archived too when asked for.
+pub async fn list(
+    conn: &mut AsyncPgConnection,
+    org: Uuid,
+    archived: bool,
+    page: &Page<ConfigKey>,
+) -> Result<Vec<Policy>> {
+    let mut query = escalation_policies::table.filter(dsl::org_id.eq(org)).into_boxed();
+    if !archived {
+        query = query.filter(dsl::archived_at.is_null());
+    }
+    Ok(platform::config_list!(query, dsl, page).load(conn).await?)
 }
 
 /// Those with these ids, archived ones too, of whatever organization.

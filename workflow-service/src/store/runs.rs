@@ -5,6 +5,7 @@ use diesel::prelude::*;
 use diesel::sql_types::{Array, Jsonb, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::error::{Error, Result};
+use platform::page::Page;
 use platform::sql::sql;
 use uuid::Uuid;
 
@@ -188,14 +189,15 @@ pub struct Filter {
     pub incident_ids: Vec<Uuid>,
     /// With any of these; with all when empty.
     pub statuses: Vec<&'static str>,
-    /// Older than this run.
-    pub before: Option<Uuid>,
-    /// Rows at most.
-    pub limit: i64,
 }
 
 /// Runs, newest first: ids grow with time.
-pub async fn list(conn: &mut AsyncPgConnection, org: Uuid, filter: &Filter) -> Result<Vec<Run>> {
+pub async fn list(
+    conn: &mut AsyncPgConnection,
+    org: Uuid,
+    filter: &Filter,
+    page: &Page<Uuid>,
+) -> Result<Vec<Run>> {
     let mut query = runs::table.filter(dsl::org_id.eq(org)).into_boxed();
     if let Some(program) = filter.program_id {
         query = query.filter(dsl::program_id.eq(program));
@@ -206,10 +208,10 @@ pub async fn list(conn: &mut AsyncPgConnection, org: Uuid, filter: &Filter) -> R
     if !filter.statuses.is_empty() {
         query = query.filter(dsl::status.eq_any(filter.statuses.clone()));
     }
-    if let Some(before) = filter.before {
+    if let Some(before) = page.after {
         query = query.filter(dsl::id.lt(before));
     }
-    Ok(query.order(dsl::id.desc()).limit(filter.limit).load(conn).await?)
+    Ok(query.order(dsl::id.desc()).limit(page.limit()).load(conn).await?)
 }
 
 /// The database's clock: what due times are compared with.

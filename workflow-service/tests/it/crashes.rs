@@ -7,8 +7,8 @@ use platform::testing::eventually;
 use proto::incident::v1::TimelineKind;
 use proto::workflow::v1::{self as pb, step::Kind};
 
-use crate::receiver::Receiver;
 use crate::world::{SOON, World, http, on_created, triples};
+use platform::testing::Receiver;
 
 /// One level told, with the process failing once at `point`: one page, one entry, an end.
 async fn one_page_with_a_crash_at(point: &str, action: &str) {
@@ -48,7 +48,7 @@ async fn before_the_consumers_commit() {
 #[tokio::test]
 async fn a_lost_try_of_an_http_step_goes_on_with_the_next_under_the_same_key() {
     let (world, endpoint) = (World::alone().await, Receiver::start().await);
-    endpoint.then([500, 500, 200]);
+    endpoint.then(500).then(500).then(200);
     let service = world.service("payment", None).await;
     let workflow = on_created("first-aid", vec![Kind::Http(http(endpoint.url("retry"), 2))]);
     world.workflow(workflow).await;

@@ -4,8 +4,8 @@ use platform::testing::eventually;
 use proto::incident::v1::Incident;
 use proto::workflow::v1::{self as pb, step::Kind};
 
-use crate::receiver::Receiver;
 use crate::world::{SOON, World, http, on_created};
+use platform::testing::Receiver;
 
 const WAIT: Kind = Kind::Wait(pb::WaitStep { duration_ms: 3_600_000 });
 const ESCALATE: Kind = Kind::Escalate(pb::EscalateStep { policy_id: None });
@@ -86,7 +86,7 @@ async fn the_failure_of_the_workflow_ends_it() {
     let page = world.channel("page", endpoint.url("page")).await;
     let policy = world.policy("on-call", vec![vec![page]], 0).await;
     let service = world.service("payment", Some(&policy)).await;
-    endpoint.then([500]);
+    endpoint.then(500);
     let workflow = on_created("first-aid", vec![failing(&endpoint, pb::OnOutcome::Fail), WAIT]);
     world.workflow(pb::Workflow { hold_paging_ms: 900_000, ..workflow }).await;
     let incident = world.open(&service).await;

@@ -3,13 +3,13 @@
 use platform::testing::eventually;
 use proto::workflow::v1::{self as pb, step::Kind};
 
-use crate::receiver::Receiver;
 use crate::world::{SOON, World, http, on_created, triples};
+use platform::testing::Receiver;
 
 #[tokio::test]
 async fn it_is_tried_again_under_one_key_until_it_works() {
     let (world, endpoint) = (World::new().await, Receiver::start().await);
-    endpoint.then([503, 500, 200]);
+    endpoint.then(503).then(500).then(200);
     let service = world.service("payment", None).await;
     let step = pb::HttpStep {
         on_success: pb::OnOutcome::Stop.into(),
@@ -38,7 +38,7 @@ async fn it_is_tried_again_under_one_key_until_it_works() {
 #[tokio::test]
 async fn when_it_does_not_help_the_next_step_follows() {
     let (world, endpoint) = (World::new().await, Receiver::start().await);
-    endpoint.then([500, 500]);
+    endpoint.then(500).then(500);
     let service = world.service("payment", None).await;
     let step = pb::HttpStep {
         method: pb::HttpMethod::Put.into(),
@@ -62,7 +62,7 @@ async fn when_it_does_not_help_the_next_step_follows() {
 #[tokio::test]
 async fn a_step_may_say_which_statuses_are_good() {
     let (world, endpoint) = (World::new().await, Receiver::start().await);
-    endpoint.then([200, 404]);
+    endpoint.then(200).then(404);
     let service = world.service("payment", None).await;
     let step = pb::HttpStep { success_status: vec![404], ..http(endpoint.url("retry"), 3) };
     world.workflow(on_created("first-aid", vec![Kind::Http(step)])).await;

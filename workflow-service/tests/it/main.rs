@@ -6,7 +6,6 @@ mod holds;
 mod http;
 mod paging;
 mod peers;
-mod receiver;
 mod schema;
 mod steps;
 mod world;

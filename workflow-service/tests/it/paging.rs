@@ -7,8 +7,8 @@ use proto::api::v1::{Target, TargetKind};
 use proto::incident::v1::{TimelineKind, timeline_entry::Data};
 use proto::workflow::v1 as pb;
 
-use crate::receiver::Receiver;
 use crate::world::{SOON, World, triples};
+use platform::testing::Receiver;
 
 #[tokio::test]
 async fn levels_are_told_in_turn_until_nobody_is_left() {

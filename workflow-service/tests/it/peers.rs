@@ -6,8 +6,8 @@ use platform::testing::eventually;
 use proto::incident::v1::TimelineKind;
 use proto::workflow::v1 as pb;
 
-use crate::receiver::Receiver;
 use crate::world::{SOON, World, triples};
+use platform::testing::Receiver;
 
 const SEND: &str = "/pulseops.notification.v1.SendService/Send";
 const RECORD: &str = "/pulseops.incident.v1.ResponseService/RecordStep";

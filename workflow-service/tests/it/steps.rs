@@ -4,8 +4,8 @@ use platform::testing::eventually;
 use proto::incident::v1::{IncidentStatus, timeline_entry::Data};
 use proto::workflow::v1::{self as pb, step::Kind};
 
-use crate::receiver::Receiver;
 use crate::world::{SOON, World, on_created};
+use platform::testing::Receiver;
 
 #[tokio::test]
 async fn notes_waits_and_resolve() {

@@ -1,14 +1,12 @@
 //! One organization in a process of its own: every service that takes part, over a test database.
 
-use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use platform::access::{AccessTable, OptionNames};
-use platform::ctx::{Ctx, OrgId};
+use platform::ctx::Ctx;
 use platform::deps::Deps;
 use platform::migrate::Migrations;
 use platform::rpc::{self, Transport};
-use platform::testing::{TestDb, eventually};
+use platform::testing::{Company, TestDb, eventually};
 use proto::api::v1::{Severity, Target, TargetKind};
 use proto::incident::v1 as inc;
 use proto::incident::v1::incident_service_client::IncidentServiceClient;
@@ -18,19 +16,10 @@ use proto::notification::v1::channel_service_client::ChannelServiceClient;
 use proto::workflow::v1 as pb;
 use proto::workflow::v1::escalation_policy_service_client::EscalationPolicyServiceClient;
 use proto::workflow::v1::workflow_service_client::WorkflowServiceClient;
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 use workflow_service::{BuiltinPolicy, Config};
 
 pub const OURS: Migrations = Migrations { owner: workflow_service::NAME, dir: &workflow_service::MIGRATIONS };
 pub const SOON: Duration = Duration::from_secs(20);
-
-/// Failpoints belong to the process: a test that sets one runs alone.
-static FAILPOINTS: LazyLock<Arc<RwLock<()>>> = LazyLock::new(Arc::default);
-
-enum Company {
-    Shared(#[expect(dead_code, reason = "held")] OwnedRwLockReadGuard<()>),
-    Alone(#[expect(dead_code, reason = "held")] OwnedRwLockWriteGuard<()>),
-}
 
 pub struct World {
     pub db: TestDb,
@@ -41,12 +30,12 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Self {
-        Self::build(Company::Shared(FAILPOINTS.clone().read_owned().await)).await
+        Self::build(Company::shared().await).await
     }
 
     /// For tests with failpoints.
     pub async fn alone() -> Self {
-        Self::build(Company::Alone(FAILPOINTS.clone().write_owned().await)).await
+        Self::build(Company::alone().await).await
     }
 
     async fn build(company: Company) -> Self {
@@ -57,12 +46,8 @@ impl World {
             OURS,
         ];
         let db = TestDb::with(&services).await;
-        let access = AccessTable::from_pool(proto::descriptor_pool(), OptionNames::default());
-        let access = access.expect("the contract");
-        let permissions: Vec<String> = access.role("owner").iter().map(str::to_owned).collect();
-        let permissions: Vec<&str> = permissions.iter().map(String::as_str).collect();
-        let deps = db.deps(access);
-        let owner = db.cx_in(OrgId(db.source().id()), &permissions);
+        let deps = db.deps_of(proto::descriptor_pool());
+        let owner = db.cx_as(&deps.door.access, "owner");
         let world = Self { db, deps, owner, _company: company };
         world.start().await;
         world
