@@ -3,7 +3,6 @@
 use chrono::{DateTime, Utc};
 use proto::analytics::v1 as wire;
 use proto::api::v1::Reference;
-use uuid::Uuid;
 
 use crate::kinds::{Severity, Status, Urgency};
 use crate::record::Record;

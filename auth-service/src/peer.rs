@@ -13,7 +13,9 @@ use platform::error::{Error, Result};
 use platform::rpc::{self, Transport};
 use platform::secret::DeploymentSecret;
 use platform::source::Source;
-use platform::token::{Exchange, KeySource, PublicKey, Revocation, Revoked, Verified, Verifier, VerifierParts};
+use platform::token::{
+    Exchange, KeySource, PublicKey, Revocation, Revoked, Verified, Verifier, VerifierParts,
+};
 use prost::Message;
 use proto::auth::v1 as pb;
 use proto::auth::v1::access_service_client::AccessServiceClient;

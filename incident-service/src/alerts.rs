@@ -14,7 +14,7 @@ pub use auto_resolve::AutoResolve;
 pub use signal::{Signal, apply};
 
 use crate::convert;
-use crate::kinds::{AlertId, AlertStatus, ServiceId, Severity};
+use crate::kinds::{AlertId, AlertStatus, Severity};
 use crate::store::TimeKey;
 use crate::store::alerts::{self as store, Alert, Filter};
 use crate::store::incidents::{self, Named};

@@ -8,10 +8,9 @@ mod respond;
 use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 use platform::ctx::{Ctx, parse_ids};
-use platform::error::{Error, Result};
+use platform::error::Result;
 use platform::outbox;
 use proto::incident::v1 as wire;
-use uuid::Uuid;
 
 pub use edit::{assign, check_assignees, escalate, set_severity, update};
 pub use open::{Opening, create, open};
@@ -20,7 +19,7 @@ pub use respond::{Response, act, resolve_if_quiet};
 use crate::announce::{self, Extra, Step};
 use crate::convert;
 use crate::json::Actor;
-use crate::kinds::{ServiceId, Severity, Status, Urgency};
+use crate::kinds::{Severity, Status, Urgency};
 use crate::store::incidents::{self as store, Incident, Key, Named};
 use crate::store::{services, timeline};
 

@@ -7,10 +7,9 @@ use platform::ctx::{Ctx, parse_ids};
 use platform::error::{Error, Result};
 use platform::leased::{self, Birth, Claim};
 use proto::notification::v1 as wire;
-use uuid::Uuid;
 
 use crate::convert;
-use crate::ids::{ChannelId, NotificationId, UserId};
+use crate::ids::NotificationId;
 use crate::kinds::Status;
 use crate::store::messages;
 use crate::store::notifications::{self, Attempt, Filter, Notification};

@@ -220,6 +220,9 @@ impl Step {
 async fn connect(url: &str) -> Result<Client> {
     let mut config = db::parse(url)?;
     config.application_name("pulseops_migrate");
+    // What is there already is no news to whoever starts the platform.
+    let options = format!("{} -c client_min_messages=warning", config.get_options().unwrap_or_default());
+    config.options(options.trim_start());
     let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {

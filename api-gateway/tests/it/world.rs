@@ -1,7 +1,6 @@
 //! The gateway's `build` over a test database, incident-service's `build` behind it, and callers as
 //! values.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use api_gateway::{Config, Gateway, Intake};

@@ -8,7 +8,6 @@ use tonic::{Request, Response, Status};
 use super::Auth;
 use crate::api_keys::{self, Made};
 use crate::convert;
-use crate::flows::service_id;
 use crate::store::api_keys::{ApiKey, Which};
 use crate::words::KeyId;
 

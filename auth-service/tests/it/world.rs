@@ -1,7 +1,6 @@
 //! The service's `build` over a test database. Its doors verify tokens with the service's own keys
 //! and exchange keys with itself, as every process does.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use auth_service::peer::{AuthPeer, follow_revocations};

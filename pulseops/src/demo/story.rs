@@ -104,16 +104,16 @@ async fn set_up(api: &Api, receiver: &Receiver, run: &str) -> anyhow::Result<Cas
             "service_ids": [service_id], "hold_paging_ms": 60_000,
             "steps": [
                 {"name": "retry the charges", "http": {
-                    "url": receiver.url("/retry"), "method": "post", "on_success": "stop",
+                    "url": receiver.url("/retry"), "method": "post", "on_failure": "fail",
                     "retry": {"max_attempts": RETRIES, "initial_ms": 300, "max_ms": 1_000},
                 }},
-                {"name": "call people", "escalate": {}},
+                {"name": "it helped", "resolve": {"note": "a retry helped"}},
             ],
         }),
     )
     .await?;
     line(format!(
-        "workflow: call the retry endpoint up to {RETRIES} times, then escalate; people wait that long"
+        "workflow: call the retry endpoint up to {RETRIES} times; people are told when that does not help"
     ));
     Ok(Cast { ada, grace, service_id })
 }
