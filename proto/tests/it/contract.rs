@@ -91,7 +91,8 @@ fn the_generated_checks_are_those_of_the_contract() {
         id: "set by the server".into(),
         ..Incident::default()
     };
-    let expected = ["severity: undefined_value", "service_id: uuid", "runbook_url: uri"];
+    let expected =
+        ["severity: undefined_value", "service_id: uuid", "runbook_url: pattern", "runbook_url: uri"];
     assert_eq!(faults(&incident), expected);
     assert_eq!(Incident::behavior("service_id"), Some(Behavior::Immutable));
     assert_eq!(Incident::behavior("version"), Some(Behavior::OutputOnly));
