@@ -113,13 +113,19 @@ impl Selection {
 
     /// Tried on a made-up event: an answer of another type shows now and not in the night.
     fn answers_a_boolean(&self) -> Result<(), BadExpression> {
-        match self.program.execute(&Scope::new(event::sample()).0) {
-            Ok(Value::Bool(_)) | Err(_) => Ok(()),
-            Ok(other) => {
-                let detail = format!("must be true or false, not {}", other.type_of());
-                Err(BadExpression { line: 1, column: 1, detail })
-            }
-        }
+        let detail = match self.program.execute(&Scope::new(event::sample()).0) {
+            Ok(Value::Bool(_)) => return Ok(()),
+            Ok(other) => format!("must be true or false, not {}", other.type_of()),
+            // The types of an event's fields are fixed: what does not fit here never fits.
+            Err(
+                ExecutionError::UnsupportedBinaryOperator(..)
+                | ExecutionError::UnsupportedUnaryOperator(..)
+                | ExecutionError::ValuesNotComparable(..)
+                | ExecutionError::NoSuchOverload(_),
+            ) => "its types do not fit together; numbers with a fraction are written 1.0".to_owned(),
+            Err(_) => return Ok(()),
+        };
+        Err(BadExpression { line: 1, column: 1, detail })
     }
 }
 

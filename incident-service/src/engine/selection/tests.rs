@@ -123,3 +123,15 @@ proptest! {
         let _ = Selection::compile(&source);
     }
 }
+
+#[test]
+fn types_that_never_fit_are_refused_when_the_rule_is_saved() {
+    for text in ["event.value + 1", "event.value > \"a\"", "-event.name == \"x\""] {
+        assert!(Selection::compile(text).is_err(), "{text}");
+    }
+    for text in
+        ["event.value > 3.0", "event.value > 3", "event.value + 1.0 > 2.0", "event.attributes.n == \"1\""]
+    {
+        assert!(Selection::compile(text).is_ok(), "{text}");
+    }
+}
