@@ -119,7 +119,6 @@ impl Selection {
             // The types of an event's fields are fixed: what does not fit here never fits.
             Err(
                 ExecutionError::UnsupportedBinaryOperator(..)
-                | ExecutionError::UnsupportedUnaryOperator(..)
                 | ExecutionError::ValuesNotComparable(..)
                 | ExecutionError::NoSuchOverload(_),
             ) => "its types do not fit together; numbers with a fraction are written 1.0".to_owned(),
