@@ -1,7 +1,7 @@
 //! What describes the gateway: OpenAPI, its page, and whether it is up.
 
 use axum::Router;
-use axum::response::{Html, IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -32,6 +32,8 @@ pub fn routes(
     let openapi = move || std::future::ready(json(document.clone()));
     Ok(Router::new()
         .route("/openapi.json", get(openapi))
+        .route("/", get(|| async { Redirect::temporary("/docs") }))
+        .route("/docs/", get(|| async { Redirect::temporary("/docs") }))
         .route("/docs", get(|| async { Html(PAGE) }))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(move || std::future::ready(readiness(ready())))))

@@ -13,7 +13,7 @@ mod tx;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use diesel_async::pooled_connection::deadpool::{Object, Pool};
@@ -39,7 +39,7 @@ pub struct DbConfig {
     pub url: String,
     /// A login of its own for a service, by the service's name; the others use `url`.
     pub urls: BTreeMap<String, String>,
-    /// Connections of one service in one process.
+    /// Connections of one service in one process; one of them only renews leases.
     pub max_connections: usize,
     /// How long a call waits for a free connection.
     pub acquire_timeout_ms: u64,
@@ -108,6 +108,8 @@ struct Inner {
     begin_system: String,
     address: tokio_postgres::Config,
     wakes: Wakes,
+    config: DbConfig,
+    leases: OnceLock<Db>,
 }
 
 impl Db {
@@ -117,27 +119,14 @@ impl Db {
     /// # Errors
     /// Invalid, code `invalid_database_url`. An unreachable server shows at the first transaction.
     pub fn connect(config: &DbConfig, service: &str) -> Result<Self> {
+        let connections = config.max_connections.saturating_sub(1).max(1);
+        Self::pooled(config, service, connections, Wakes::default())
+    }
+
+    fn pooled(config: &DbConfig, service: &str, connections: usize, wakes: Wakes) -> Result<Self> {
         let address = service_address(config, service)?;
-        let (setup_address, setup_role) = (address.clone(), role_of(service));
-        let wakes = Wakes::default();
-        let setup_wakes = wakes.clone();
-        let mut manager = ManagerConfig::default();
-        manager.recycling_method = RecyclingMethod::Fast;
-        manager.custom_setup = Box::new(move |_| {
-            let (address, role) = (setup_address.clone(), setup_role.clone());
-            let wakes = setup_wakes.clone();
-            async move {
-                let mut connection = establish(&address, &role).await?;
-                connection.set_instrumentation(OnCommit::new(wakes));
-                Ok(connection)
-            }
-            .boxed()
-        });
-        let manager = AsyncDieselConnectionManager::new_with_config("", manager);
-        let pool = Pool::builder(manager)
-            .max_size(config.max_connections.max(1))
-            .build()
-            .map_err(Error::internal)?;
+        let manager = manager(address.clone(), role_of(service), wakes.clone());
+        let pool = Pool::builder(manager).max_size(connections).build().map_err(Error::internal)?;
         Ok(Self(Arc::new(Inner {
             service: service.to_owned(),
             pool,
@@ -145,7 +134,19 @@ impl Db {
             begin_system: format!("BEGIN; SET LOCAL ROLE pulseops_{service}_sys"),
             address,
             wakes,
+            config: config.clone(),
+            leases: OnceLock::new(),
         })))
+    }
+
+    /// The same service over one connection kept for renewing leases: however busy the others are,
+    /// what this process has leased stays its own.
+    pub(crate) fn leases(&self) -> Result<Self> {
+        if let Some(kept) = self.0.leases.get() {
+            return Ok(kept.clone());
+        }
+        let kept = Self::pooled(&self.0.config, &self.0.service, 1, self.0.wakes.clone())?;
+        Ok(self.0.leases.get_or_init(|| kept).clone())
     }
 
     /// The service whose pool this is.
@@ -230,6 +231,9 @@ impl Db {
     /// their transaction does.
     pub fn close(&self) {
         self.0.pool.close();
+        if let Some(leases) = self.0.leases.get() {
+            leases.close();
+        }
     }
 }
 
@@ -237,6 +241,25 @@ impl std::fmt::Debug for Db {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Db").field("service", &self.0.service).finish_non_exhaustive()
     }
+}
+
+fn manager(
+    address: tokio_postgres::Config,
+    role: String,
+    wakes: Wakes,
+) -> AsyncDieselConnectionManager<AsyncPgConnection> {
+    let mut manager = ManagerConfig::default();
+    manager.recycling_method = RecyclingMethod::Fast;
+    manager.custom_setup = Box::new(move |_| {
+        let (address, role, wakes) = (address.clone(), role.clone(), wakes.clone());
+        async move {
+            let mut connection = establish(&address, &role).await?;
+            connection.set_instrumentation(OnCommit::new(wakes));
+            Ok(connection)
+        }
+        .boxed()
+    });
+    AsyncDieselConnectionManager::new_with_config("", manager)
 }
 
 fn role_of(service: &str) -> String {

@@ -88,7 +88,7 @@ pub struct DeadLetter {
     pub data: Vec<u8>,
     /// Code of the last error.
     pub error_code: String,
-    /// The last error and its causes.
+    /// Detail of the last error, fit for tenants; its causes stand in the log under `dead_letter.id`.
     pub error_detail: String,
     /// How often it was tried alone.
     pub attempts: i32,
@@ -234,7 +234,7 @@ pub(crate) async fn insert(
         depth: i32::try_from(envelope.depth).unwrap_or(i32::MAX),
         data: data.to_vec(),
         error_code: error.code.to_owned(),
-        error_detail: text(&error.chain()),
+        error_detail: text(&error.detail),
         attempts: i32::try_from(attempts).unwrap_or(i32::MAX),
         state: "dead".to_owned(),
         created_at: ids.now(),
@@ -300,7 +300,7 @@ pub(crate) async fn bury_again(
         .set((
             dead_letters::state.eq("dead"),
             dead_letters::error_code.eq(error.code),
-            dead_letters::error_detail.eq(text(&error.chain())),
+            dead_letters::error_detail.eq(text(&error.detail)),
             dead_letters::attempts.eq(letter.attempts.saturating_add(1)),
             dead_letters::version.eq(letter.version + 1),
         ))

@@ -147,6 +147,8 @@ impl Error {
     /// 422 about these fields: code `invalid`, or that of the only fault.
     pub fn fields(fields: Vec<FieldError>) -> Self {
         let (code, detail) = match &fields[..] {
+            // A fault of the whole body has no path.
+            [only] if only.field.is_empty() => (only.code, format!("the body {}", only.detail)),
             [only] => (only.code, format!("{} {}", only.field, only.detail)),
             many => ("invalid", format!("{} fields are invalid", many.len())),
         };

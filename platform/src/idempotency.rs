@@ -188,6 +188,22 @@ fn in_progress() -> Error {
         .with_retry_after(Duration::from_secs(1))
 }
 
+/// The answer that `request` got under its key before, if it did. For RPCs that ask other services
+/// before their transaction: a repeated call must not depend on what those say by now.
+///
+/// # Errors
+/// Those of [`Call::new`], [`Call::enter`] and the database.
+pub async fn replayed<R>(db: &Db, cx: &Ctx, request: &impl Message) -> Result<Option<tonic::Response<R>>>
+where
+    R: Message + Default,
+{
+    let call = Call::new(cx, request)?;
+    if call.0.is_none() {
+        return Ok(None);
+    }
+    crate::tx!(db, cx, |conn| call.enter(conn).await)
+}
+
 /// Removes keys whose time is over, in small transactions; returns how many.
 ///
 /// # Errors

@@ -89,7 +89,8 @@ pub struct Birth {
     pub attempts: i32,
 }
 
-/// The lease columns of a row inserted now, leased to this process.
+/// The lease columns of a row inserted now, leased to this process. `now` is of a
+/// [`Source`](crate::source::Source) that follows the database's clock.
 pub fn birth(now: DateTime<Utc>) -> Birth {
     let lease = TimeDelta::from_std(LEASE).unwrap_or(TimeDelta::zero());
     Birth { due_at: now, lease_until: now + lease, epoch: 1, attempts: 1 }

@@ -17,6 +17,7 @@
 
 pub mod access;
 pub mod bus;
+pub mod clock;
 pub mod config;
 pub mod consumer;
 pub mod ctx;

@@ -19,7 +19,7 @@ pub struct Source(Arc<Inner>);
 struct Inner {
     /// `None` follows the wall clock; `Some` stands still until advanced.
     start: Option<DateTime<Utc>>,
-    /// Microseconds added to the clock by `advance`.
+    /// Microseconds added to the clock by `correct` and `advance`.
     shift: AtomicI64,
     /// Milliseconds and 12 fraction bits of the last id, so that ids of one process never go back.
     last_id: AtomicU64,
@@ -84,6 +84,13 @@ impl Source {
         match &self.0.seeded {
             Some(rng) => lock(rng).random(),
             None => rand::rng().random(),
+        }
+    }
+
+    /// Moves the wall clock of every clone by what it was found to be off.
+    pub(crate) fn correct(&self, off: TimeDelta) {
+        if self.0.start.is_none() {
+            self.0.shift.fetch_add(off.num_microseconds().unwrap_or(0), Ordering::Relaxed);
         }
     }
 

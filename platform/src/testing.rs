@@ -33,8 +33,8 @@ use crate::db::{Db, DbConfig};
 use crate::migrate::Migrations;
 use crate::source::Source;
 
-/// Connections of one pool in tests.
-const POOL: usize = 2;
+/// Connections of one pool in tests: two for work and one that renews leases.
+const POOL: usize = 3;
 /// How often [`eventually`] looks.
 const LOOK: Duration = Duration::from_millis(10);
 

@@ -15,6 +15,8 @@ use crate::validate::{Validate, Violation, check};
 pub const ERROR_DOMAIN: &str = "pulseops";
 /// Its `reason`, and the message of the status.
 pub const INVALID: &str = "invalid";
+/// Its `reason` when the bytes are no message of the expected type.
+pub const MALFORMED: &str = "malformed";
 
 /// Encodes `T` and decodes `U`. Messages above tonic's default of 4 MiB are refused by tonic.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +47,8 @@ where
     }
 }
 
-/// Decodes `U` and, when it is an RPC's input, refuses an invalid one with [`invalid`].
+/// Decodes `U` and, when it is an RPC's input, refuses bytes that are none and an invalid one with
+/// INVALID_ARGUMENT.
 #[derive(Clone, Debug)]
 pub struct ValidatingDecoder<U>(ProstDecoder<U>);
 
@@ -54,7 +57,8 @@ impl<U: Message + Default + Validate> Decoder for ValidatingDecoder<U> {
     type Error = Status;
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        let message = self.0.decode(buffer)?;
+        let message =
+            self.0.decode(buffer).map_err(|error| if U::INPUT { malformed(&error) } else { error })?;
         if U::INPUT
             && let Some(message) = &message
         {
@@ -66,6 +70,12 @@ impl<U: Message + Default + Validate> Decoder for ValidatingDecoder<U> {
     fn buffer_settings(&self) -> BufferSettings {
         self.0.buffer_settings()
     }
+}
+
+/// INVALID_ARGUMENT with `ErrorInfo { reason: "malformed" }`: what a client sent cannot be decoded.
+fn malformed(error: &Status) -> Status {
+    let details = ErrorDetails::with_error_info(MALFORMED, ERROR_DOMAIN, []);
+    Status::with_error_details(Code::InvalidArgument, error.message(), details)
 }
 
 /// INVALID_ARGUMENT "invalid" with `ErrorInfo { reason: "invalid" }` and a `BadRequest` whose field

@@ -1,7 +1,7 @@
 //! What a process stands on before it plays any role: clock, secret, database.
 
 use anyhow::{Context as _, bail};
-use platform::db::DbConfig;
+use platform::db::{Db, DbConfig};
 use platform::postgres::{Cluster, Embedded};
 use platform::secret::DeploymentSecret;
 use platform::source::Source;
@@ -55,6 +55,8 @@ impl Ground {
             let migrated = platform::migrate::run(&ground.database.url, &migrations()).await;
             migrated.context("the database could not be migrated")?;
         }
+        // Before the first lease is made.
+        platform::clock::adjust(&ground.source, &Db::connect(&ground.database, "bus")?).await?;
         Ok(ground)
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use platform::lifecycle::Stage;
+
 use crate::assemble::{Assembly, Ports};
 use crate::config::{Config, reachable};
 use crate::ground::{Ground, Share};
@@ -56,6 +58,9 @@ async fn live(
     tell: impl FnOnce(&Config, &Ports),
 ) -> anyhow::Result<()> {
     let mut assembly = Assembly::build(ground, config, roles).await?;
+    let (source, database) = (ground.source.clone(), assembly.deps.db("bus")?);
+    let follow = |stop| platform::clock::follow(source, database, stop);
+    assembly.deps.lifecycle.spawn(Stage::Pool, "clock", follow);
     match assembly.listen(&wanted).await {
         Ok(ports) => tell(config, &ports),
         Err(error) => {

@@ -3,6 +3,7 @@
 use platform::ctx::Ctx;
 use platform::db::Db;
 use platform::egress::Egress;
+use platform::idempotency;
 use platform::rpc::unpack;
 use platform::{mutation, tx};
 use proto::workflow::v1 as pb;
@@ -43,6 +44,9 @@ impl Grpc {
 impl WorkflowService for Grpc {
     async fn create_workflow(&self, request: Request<pb::CreateWorkflowRequest>) -> Answer<pb::Workflow> {
         let (cx, request) = unpack(request)?;
+        if let Some(answer) = idempotency::replayed(&self.db, &cx, &request).await? {
+            return Ok(answer);
+        }
         let input = request.workflow.clone().unwrap_or_default();
         definitions::check_workflow(&input, &self.egress)?;
         References::of_workflow(&input).check(&cx, &self.peers).await?;
@@ -104,6 +108,9 @@ impl EscalationPolicyService for Grpc {
         request: Request<pb::CreateEscalationPolicyRequest>,
     ) -> Answer<pb::EscalationPolicy> {
         let (cx, request) = unpack(request)?;
+        if let Some(answer) = idempotency::replayed(&self.db, &cx, &request).await? {
+            return Ok(answer);
+        }
         let input = request.escalation_policy.clone().unwrap_or_default();
         definitions::check_policy(&input)?;
         let names = References::of_policy(&input).check(&cx, &self.peers).await?;

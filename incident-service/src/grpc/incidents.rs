@@ -1,5 +1,6 @@
 use platform::ctx::Ctx;
 use platform::error::Result;
+use platform::idempotency;
 use platform::rpc::unpack;
 use proto::incident::v1 as wire;
 use proto::incident::v1::alert_service_server::AlertService;
@@ -102,6 +103,9 @@ impl IncidentService for Doors {
         request: Request<wire::AssignIncidentRequest>,
     ) -> Result<Response<wire::Incident>, Status> {
         let (cx, request) = unpack(request)?;
+        if let Some(answer) = idempotency::replayed(&self.db, &cx, &request).await? {
+            return Ok(answer);
+        }
         core::check_assignees(&self.peers.responders(&cx, request.assignee_ids.clone()).await?)?;
         let answer = platform::mutation!(self.db, &cx, &request, |conn| {
             Ok(convert::incident(&core::assign(&cx, conn, &request).await?))

@@ -1,5 +1,6 @@
 use platform::ctx::Ctx;
 use platform::error::Result;
+use platform::idempotency;
 use platform::rpc::unpack;
 use proto::incident::v1 as wire;
 use proto::incident::v1::service_service_server::ServiceService;
@@ -36,6 +37,9 @@ impl ServiceService for Doors {
         request: Request<wire::CreateServiceRequest>,
     ) -> Result<Response<wire::Service>, Status> {
         let (cx, request) = unpack(request)?;
+        if let Some(answer) = idempotency::replayed(&self.db, &cx, &request).await? {
+            return Ok(answer);
+        }
         let draft = request.service.clone().unwrap_or_default();
         let references = self.peers.references(&cx, &draft, |_| true).await?;
         let answer = platform::mutation!(self.db, &cx, &request, |conn| {

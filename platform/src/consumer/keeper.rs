@@ -90,7 +90,8 @@ impl Keeper {
         // Only what was held before the statement can be found lost by it.
         let before: Vec<BTreeMap<i32, i64>> = registered.iter().map(|h| h.epochs().clone()).collect();
         let consumers: Vec<&str> = registered.iter().map(|held| held.consumer).collect();
-        let rows = crate::system_tx!(self.db, "consumer leases", |conn| {
+        let db = self.db.leases()?;
+        let rows = crate::system_tx!(db, "consumer leases", |conn| {
             let rows = sql(RENEW)
                 .bind::<diesel::sql_types::Uuid, _>(self.owner)
                 .bind::<Array<Text>, _>(&consumers)

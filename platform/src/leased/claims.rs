@@ -115,7 +115,7 @@ pub(super) async fn renew(db: &Db, table: &str, claims: &[Claim]) -> Result<()> 
          ) mine
          WHERE t.org_id = mine.org_id AND t.id = mine.id"
     );
-    on_all(db, text, claims).await
+    on_all(&db.leases()?, text, claims).await
 }
 
 /// Gives back rows that were not started: somebody may take them at once, and it was no attempt.

@@ -89,8 +89,9 @@ async fn our_own_faults_get_five_tries() {
     let letters = world.letters().await;
     let seen: Vec<_> = letters.iter().map(|l| (l.error_code.as_str(), l.attempts)).collect();
     assert_eq!(seen, [("internal", 5), ("internal", 5)]);
-    assert!(letters[0].error_detail.contains("makes us panic"), "{}", letters[0].error_detail);
-    assert!(letters[1].error_detail.contains("breaks us"), "{}", letters[1].error_detail);
+    for letter in letters {
+        assert!(!letter.error_detail.contains("us"), "tenants read it: {}", letter.error_detail);
+    }
 }
 
 #[tokio::test]

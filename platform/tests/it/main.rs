@@ -2,6 +2,7 @@
 
 mod access;
 mod bus;
+mod clock;
 mod config;
 mod consumer;
 mod db;

@@ -78,6 +78,27 @@ async fn an_invalid_request_never_reaches_the_handler() {
     assert_eq!(fields, [("order.name", "required: is required")]);
 }
 
+/// Field 1 of the request is a message; here it is a varint.
+#[tokio::test]
+async fn bytes_that_are_no_request_are_the_callers_fault() {
+    let counter = Counter::default();
+    let mut client = tonic::client::Grpc::new(ShopServer::new(counter.clone()));
+    client.ready().await.expect("a server");
+    let path = tonic::codegen::http::uri::PathAndQuery::from_static("/shop.v1.Shop/PlaceOrder");
+    let codec = tonic_prost::ProstCodec::<Varint, OrderReceipt>::default();
+    let status = client.unary(Request::new(Varint { field: 7 }), path, codec).await.expect_err("no order");
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let details = status.get_error_details();
+    assert_eq!(details.error_info().expect("an ErrorInfo").reason, "malformed");
+    assert_eq!(counter.0.load(Ordering::Relaxed), 0);
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Varint {
+    #[prost(uint32, tag = "1")]
+    field: u32,
+}
+
 #[tokio::test]
 async fn answers_are_not_validated() {
     let (mut client, handled) = shop();
