@@ -11,8 +11,10 @@
 
 mod claims;
 mod driver;
+mod queue;
+mod slots;
 
-use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +26,7 @@ use uuid::Uuid;
 
 pub use claims::finish;
 pub use driver::Driver;
+pub use slots::Slots;
 
 use crate::ctx::OrgId;
 use crate::error::Result;
@@ -40,6 +43,13 @@ pub const LEASE_LOST: &str = "lease_lost";
 pub trait Work: Send + Sync + 'static {
     /// The table, as the service's search path finds it.
     const TABLE: &'static str;
+
+    /// Which of its rows, as SQL over its columns: work that may hang in one lane, work that must
+    /// not wait for it in another, each with a driver and a [`Handle`] of its own.
+    const ONLY: &'static str = "true";
+
+    /// Name of the driver in logs, metrics and the lifecycle.
+    const NAME: &'static str = Self::TABLE;
 
     /// One step of a claimed row. It ends with a transaction that records what happened and calls
     /// [`finish`]. Whatever it does outside may be done again: the claim may have been lost before.
@@ -105,25 +115,46 @@ impl Birth {
 
 /// The way to a driver for those who insert its rows. Cloning shares it; make it before the driver.
 #[derive(Clone, Default)]
-pub struct Handle(Arc<Queue>);
+pub struct Handle(Arc<Waiting>);
 
 #[derive(Default)]
-struct Queue {
-    claims: Mutex<VecDeque<Claim>>,
+struct Waiting {
+    queue: Mutex<queue::Queue>,
+    /// Claims for which there was no room: given back to whoever finds them first.
+    surplus: Mutex<Vec<Claim>>,
+    /// Most claims that may wait; 0 until a driver says how many.
+    limit: AtomicUsize,
     filled: Notify,
 }
 
 impl Handle {
     /// Starts rows born leased; call it right after their commit. Without a running driver they wait
-    /// for their lease to end, here or elsewhere.
+    /// for their lease to end, here or elsewhere; more than a driver can start soon are given back.
     pub fn run_now(&self, claims: impl IntoIterator<Item = Claim>) {
-        self.claims().extend(claims);
+        let limit = self.0.limit.load(Ordering::Relaxed);
+        let mut queue = self.queue();
+        for claim in claims {
+            if limit == 0 || queue.len() < limit {
+                queue.push(claim);
+            } else {
+                lock(&self.0.surplus).push(claim);
+            }
+        }
+        drop(queue);
         self.0.filled.notify_one();
     }
 
-    fn claims(&self) -> MutexGuard<'_, VecDeque<Claim>> {
-        self.0.claims.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, queue::Queue> {
+        lock(&self.0.queue)
     }
+
+    fn surplus(&self) -> Vec<Claim> {
+        std::mem::take(&mut *lock(&self.0.surplus))
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes the driver of `table` in this process look at once when the transaction open on `conn` has

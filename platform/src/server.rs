@@ -23,6 +23,10 @@ pub use listen::serve;
 use crate::deps::Service;
 use crate::error::{Error, Result};
 
+const HEALTH: &str = "grpc.health.v1.Health";
+const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
+const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
+
 type Render = Arc<dyn Fn() -> String + Send + Sync>;
 
 /// Collects what one port serves.
@@ -71,7 +75,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Lets reflection tell of the services in these encoded descriptors.
+    /// Lets reflection tell of those services in these encoded descriptors that this port serves.
     #[must_use]
     pub fn reflection(mut self, file_descriptor_set: &'static [u8]) -> Self {
         self.descriptors.push(file_descriptor_set);
@@ -109,7 +113,7 @@ impl ServerBuilder {
         let mut router = Router::new()
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(async move || ready(&health)))
-            .merge(open_routes(&self.health, &self.descriptors)?);
+            .merge(self.open_routes()?);
         if let Some(render) = self.metrics {
             router = router.route("/metrics", get(async move || metrics_page(render())));
         }
@@ -119,29 +123,34 @@ impl ServerBuilder {
         }
         Ok(router.fallback(nothing_here))
     }
+
+    /// Health and reflection: outside of the doors, for everybody who reaches the port.
+    fn open_routes(&self) -> Result<Router> {
+        let mut routes = Routes::new(self.health.grpc());
+        if !self.descriptors.is_empty() {
+            routes = routes.add_service(self.reflected(REFLECTION).build_v1().map_err(Error::internal)?);
+            let alpha = self.reflected(REFLECTION_ALPHA).build_v1alpha();
+            routes = routes.add_service(alpha.map_err(Error::internal)?);
+        }
+        Ok(routes.into_axum_router().reset_fallback())
+    }
+
+    fn reflected(&self, itself: &str) -> tonic_reflection::server::Builder<'static> {
+        let health = tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        let described = self
+            .descriptors
+            .iter()
+            .fold(health, |builder, set| builder.register_encoded_file_descriptor_set(set));
+        let served = self.services.iter().flat_map(|service| &service.grpc).copied();
+        served.chain([HEALTH, itself]).fold(described, |builder, name| builder.with_service_name(name))
+    }
 }
 
 impl fmt::Debug for ServerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerBuilder").field("services", &self.services).finish_non_exhaustive()
     }
-}
-
-/// Health and reflection: outside of the doors, for everybody who reaches the port.
-fn open_routes(health: &Health, descriptors: &[&'static [u8]]) -> Result<Router> {
-    let mut routes = Routes::new(health.grpc());
-    if !descriptors.is_empty() {
-        let builder = || {
-            descriptors.iter().fold(
-                tonic_reflection::server::Builder::configure()
-                    .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET),
-                |builder, set| builder.register_encoded_file_descriptor_set(set),
-            )
-        };
-        routes = routes.add_service(builder().build_v1().map_err(Error::internal)?);
-        routes = routes.add_service(builder().build_v1alpha().map_err(Error::internal)?);
-    }
-    Ok(routes.into_axum_router().reset_fallback())
 }
 
 fn ready(health: &Health) -> Response {

@@ -25,7 +25,7 @@ pub use deps::Issuer;
 pub use receiver::{Hit, Receiver};
 pub use schema::{MECHANISMS, assert_schema_current, schema_rs};
 pub use server::Server;
-pub use settle::unsettled;
+pub use settle::{left_behind, unsettled, watched_tables};
 
 use crate::access::AccessTable;
 use crate::ctx::{Ctx, OrgId, Permissions, Principal, PrincipalKind};

@@ -11,7 +11,7 @@ use crate::consumer::{self, Consumers, Handler};
 use crate::db::Db;
 use crate::error::Result;
 use crate::idempotency;
-use crate::leased::{Driver, Handle, Work};
+use crate::leased::{Driver, Handle, Slots, Work};
 use crate::lifecycle::Stage;
 use crate::outbox::Relay;
 use crate::source::Source;
@@ -73,10 +73,10 @@ impl Deps {
         Ok(())
     }
 
-    /// Starts the driver of `work`'s table, stepping up to `concurrency` rows at a time.
-    pub fn drive<W: Work>(&self, db: &Db, work: Arc<W>, handle: Handle, concurrency: usize) {
-        let driver = Driver::new(db, work, &self.source, handle, concurrency);
-        let name = format!("{}.{}", db.service(), W::TABLE);
+    /// Starts the driver of `work`'s rows, stepping as many at a time as there are `slots`.
+    pub fn drive<W: Work>(&self, db: &Db, work: Arc<W>, handle: Handle, slots: impl Into<Slots>) {
+        let driver = Driver::new(db, work, &self.source, handle, slots);
+        let name = format!("{}.{}", db.service(), W::NAME);
         self.lifecycle.spawn(Stage::Drivers, name, |shutdown| driver.run(shutdown));
     }
 }

@@ -67,14 +67,30 @@ pub(super) struct Found {
     pub(super) next_in: Option<Duration>,
 }
 
-/// Takes up to `limit` rows that are due, not before `low`, and free.
-pub(super) async fn claim(db: &Db, table: &str, low: DateTime<Utc>, limit: i64) -> Result<Found> {
+/// The rows that one driver looks after.
+#[derive(Clone, Copy)]
+pub(super) struct Lane {
+    pub(super) table: &'static str,
+    pub(super) only: &'static str,
+}
+
+/// Takes up to `limit` rows that are due, not before `low`, free, and of none of the `busy`
+/// organizations.
+pub(super) async fn claim(
+    db: &Db,
+    lane: Lane,
+    low: DateTime<Utc>,
+    limit: i64,
+    busy: &[OrgId],
+) -> Result<Found> {
+    let Lane { table, only } = lane;
     let text = format!(
         "WITH due AS (
             SELECT t.org_id, t.id FROM {table} t
             WHERE t.due_at >= $1 AND t.due_at <= pulseops.now()
               AND (t.lease_until IS NULL OR t.lease_until < pulseops.now())
-            ORDER BY t.due_at LIMIT $2 FOR UPDATE OF t SKIP LOCKED
+              AND ({only}) AND NOT (t.org_id = ANY ($2))
+            ORDER BY t.due_at LIMIT $3 FOR UPDATE OF t SKIP LOCKED
         ),
         claimed AS (
             UPDATE {table} t
@@ -85,22 +101,28 @@ pub(super) async fn claim(db: &Db, table: &str, low: DateTime<Utc>, limit: i64) 
         SELECT org_id, id, epoch, attempts, NULL::float8 AS next_in FROM claimed
         UNION ALL
         SELECT NULL, NULL, NULL, NULL, extract(epoch FROM min(t.due_at) - pulseops.now())::float8
-        FROM {table} t WHERE t.due_at > pulseops.now()"
+        FROM {table} t WHERE t.due_at > pulseops.now() AND ({only})"
     );
     let rows: Vec<Row> = crate::system_tx!(db, "leased work", |conn| {
-        let rows = sql(text.clone()).bind::<Timestamptz, _>(low).bind::<BigInt, _>(limit).load(conn).await?;
+        let claim = sql(text.clone()).bind::<Timestamptz, _>(low).bind::<Array<SqlUuid>, _>(busy);
+        let rows = claim.bind::<BigInt, _>(limit).load(conn).await?;
         Ok(rows)
     })?;
     let next_in = rows.iter().find_map(|row| row.next_in).map(|s| Duration::from_secs_f64(s.max(0.0)));
     Ok(Found { claims: rows.into_iter().filter_map(Row::claim).collect(), next_in })
 }
 
-/// The due time of the oldest row that is not terminal.
-pub(super) async fn oldest(db: &Db, table: &str) -> Result<Option<DateTime<Utc>>> {
-    let text = format!("SELECT min(due_at) AS due_at FROM {table} WHERE due_at IS NOT NULL");
+/// Below which due time nothing unfinished lies: that of the oldest row, or a minute ago. Rows may be
+/// inserted with a due time that lies that much back; [`finish`] lets none lie back half as much.
+pub(super) async fn lower_bound(db: &Db, lane: Lane) -> Result<DateTime<Utc>> {
+    let Lane { table, only } = lane;
+    let text = format!(
+        "SELECT least(min(due_at), pulseops.now() - interval '1 minute') AS low
+         FROM {table} WHERE due_at IS NOT NULL AND ({only})"
+    );
     crate::system_tx!(db, "leased work", |conn| {
-        let row: Oldest = sql(text.clone()).get_result(conn).await?;
-        Ok(row.due_at)
+        let row: Low = sql(text.clone()).get_result(conn).await?;
+        Ok(row.low)
     })
 }
 
@@ -169,7 +191,7 @@ impl Row {
 }
 
 #[derive(diesel::QueryableByName)]
-struct Oldest {
-    #[diesel(sql_type = Nullable<Timestamptz>)]
-    due_at: Option<DateTime<Utc>>,
+struct Low {
+    #[diesel(sql_type = Timestamptz)]
+    low: DateTime<Utc>,
 }

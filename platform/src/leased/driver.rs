@@ -1,16 +1,21 @@
 use std::collections::HashMap;
+use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures::FutureExt;
-use tokio::task::{Id, JoinSet};
+use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::{Claim, Handle, LEASE_LOST, Work, claims, wake_name};
+use super::claims::{self, Found, Lane};
+use super::slots::{Slots, Taken};
+use super::{Claim, Handle, LEASE_LOST, Work, wake_name};
 use crate::consumer::panic_text;
+use crate::ctx::OrgId;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::source::Source;
@@ -22,48 +27,69 @@ const RENEW_EVERY: Duration = Duration::from_secs(1);
 /// How often the oldest unfinished row is looked up. Between two such looks nothing is searched for
 /// below it, because the index may be full of finished rows there.
 const BOUND_EVERY: Duration = Duration::from_secs(30);
-/// Rows may be inserted with a due time that lies this much back; [`claims::finish`] lets none lie
-/// back half as much.
-const LATE: TimeDelta = TimeDelta::seconds(60);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// While the database does not answer. What was due meanwhile starts this late after it does again.
 const LONGEST_LOOK_PAUSE: Duration = Duration::from_secs(2);
 /// How long started steps may take to end after shutdown.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(18);
+/// Claims that may wait for a slot, per slot. All of them are renewed each second, and no other
+/// process can have them.
+const WAITING_PER_SLOT: usize = 4;
 
-/// Finds the due rows of one table and steps them, some at a time.
+/// Finds the due rows of one table and steps them, some at a time, in turns between organizations.
 pub struct Driver<W> {
     db: Db,
     work: Arc<W>,
     source: Source,
     handle: Handle,
-    concurrency: usize,
+    taken: Taken,
     running: JoinSet<()>,
     started: HashMap<Id, Claim>,
     woken: Subscription,
     low: DateTime<Utc>,
     bound_at: Instant,
     look_at: Instant,
+    failures: u32,
+}
+
+/// What a driver has asked the database and not heard yet. It starts steps meanwhile: they need
+/// nobody's answer.
+#[derive(Default)]
+struct Asked {
+    look: Option<JoinHandle<Result<Look>>>,
+    renewal: Option<JoinHandle<()>>,
+}
+
+/// What a look found, and the bound it was made with.
+struct Look {
+    found: Found,
+    room: usize,
+    /// A bound that was looked up on the way.
+    low: Option<DateTime<Utc>>,
 }
 
 impl<W: Work> Driver<W> {
-    /// A driver of `work`'s table behind `db`, stepping up to `concurrency` rows at a time. Those who
-    /// insert rows hold clones of `handle`.
-    pub fn new(db: &Db, work: Arc<W>, source: &Source, handle: Handle, concurrency: usize) -> Self {
-        let now = Instant::now();
+    const LANE: Lane = Lane { table: W::TABLE, only: W::ONLY };
+
+    /// A driver of `work`'s rows behind `db`, stepping as many at a time as there are `slots`. Those
+    /// who insert rows hold clones of `handle`.
+    pub fn new(db: &Db, work: Arc<W>, source: &Source, handle: Handle, slots: impl Into<Slots>) -> Self {
+        let (now, taken) = (Instant::now(), Taken::new(slots.into()));
+        handle.0.limit.store(taken.limit() * WAITING_PER_SLOT, Ordering::Relaxed);
         Self {
             db: db.clone(),
             work,
             source: source.clone(),
             handle,
-            concurrency: concurrency.max(1),
+            taken,
             running: JoinSet::new(),
             started: HashMap::new(),
             woken: db.wakes().subscribe(&wake_name(W::TABLE)),
             low: DateTime::<Utc>::MIN_UTC,
             bound_at: now,
             look_at: now,
+            failures: 0,
         }
     }
 
@@ -73,8 +99,12 @@ impl<W: Work> Driver<W> {
     /// Those of the database.
     pub async fn step(&mut self) -> Result<Progress> {
         self.start_queued();
-        self.look_at = Instant::now();
-        let next = self.look().await?;
+        let mut next = None;
+        if self.has_room() {
+            let look = self.look().await?;
+            next = look.found.next_in;
+            self.looked(look);
+        }
         let worked = !self.running.is_empty();
         while let Some(ended) = self.running.join_next_with_id().await {
             self.ended(ended);
@@ -90,40 +120,43 @@ impl<W: Work> Driver<W> {
         let handle = self.handle.clone();
         let mut renew = tokio::time::interval_at(Instant::now() + RENEW_EVERY, RENEW_EVERY);
         renew.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut failures = 0_u32;
+        let mut asked = Asked::default();
         while !shutdown.is_cancelled() {
             self.start_queued();
-            match self.look().await {
-                Ok(_) => failures = 0,
-                Err(error) => {
-                    tracing::warn!(table = W::TABLE, error = %error.chain(), "due work was not looked for");
-                    failures += 1;
-                    self.look_at = Instant::now() + pause_after(failures).min(LONGEST_LOOK_PAUSE);
-                }
+            self.give_surplus_back();
+            let may_look = asked.look.is_none() && self.has_room();
+            if may_look && Instant::now() >= self.look_at {
+                self.woken.clear();
+                asked.look = Some(tokio::spawn(self.look()));
+                continue;
             }
-            let free = self.has_room();
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => break,
-                _ = renew.tick() => self.renew().await,
                 Some(ended) = self.running.join_next_with_id() => self.ended(ended),
-                () = handle.0.filled.notified(), if free => {}
-                () = self.woken.changed(), if free && failures == 0 => self.look_at = Instant::now(),
-                () = tokio::time::sleep_until(self.look_at), if free => {}
+                () = handle.0.filled.notified() => {}
+                look = answer(&mut asked.look) => self.heard(look),
+                _ = answer(&mut asked.renewal) => {}
+                _ = renew.tick(), if asked.renewal.is_none() => asked.renewal = self.renewal(),
+                () = self.woken.changed(), if may_look && self.failures == 0 => self.look_at = Instant::now(),
+                () = tokio::time::sleep_until(self.look_at), if may_look => {}
             }
         }
-        self.drain().await;
+        self.drain(asked).await;
         Ok(())
     }
 
     /// Room enough to be worth a look: not one statement for every row that ends.
     fn has_room(&self) -> bool {
-        (self.concurrency - self.running.len().min(self.concurrency)) * 4 >= self.concurrency
+        self.taken.free() * 4 >= self.taken.limit()
     }
 
+    /// Starts what waits, up to the slots that are kept for rows that come due.
     fn start_queued(&mut self) {
-        while self.running.len() < self.concurrency {
-            let Some(claim) = self.handle.claims().pop_front() else { return };
+        while self.taken.free() > self.taken.reserve() {
+            let taken = &self.taken;
+            let next = self.handle.queue().take(|org| taken.may(org));
+            let Some(claim) = next else { return };
             self.start(claim);
         }
     }
@@ -132,80 +165,145 @@ impl<W: Work> Driver<W> {
         let (db, work, source) = (self.db.clone(), Arc::clone(&self.work), self.source.clone());
         let task = self.running.spawn(async move { perform(&db, &*work, &source, claim).await });
         self.started.insert(task.id(), claim);
-        metrics::gauge!("pulseops_leased_in_flight", "table" => W::TABLE).set(self.running.len() as f64);
+        self.taken.take(claim.org);
+        self.show();
     }
 
-    fn ended(&mut self, ended: std::result::Result<(Id, ()), tokio::task::JoinError>) {
-        let id = match ended {
-            Ok((id, ())) => id,
-            Err(error) => error.id(),
-        };
-        self.started.remove(&id);
-        metrics::gauge!("pulseops_leased_in_flight", "table" => W::TABLE).set(self.running.len() as f64);
-    }
-
-    /// Claims and starts due rows when it is time. Returns the time until the next is due.
-    async fn look(&mut self) -> Result<Option<Duration>> {
-        if Instant::now() < self.look_at || !self.has_room() {
-            return Ok(None);
+    fn ended(&mut self, ended: std::result::Result<(Id, ()), JoinError>) {
+        let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
+        if let Some(claim) = self.started.remove(&id) {
+            self.taken.give_back(claim.org);
         }
-        self.woken.clear();
-        self.raise_bound().await?;
-        let room = self.concurrency - self.running.len();
-        let found = claims::claim(&self.db, W::TABLE, self.low, room as i64).await?;
-        crate::failpoint!("leased.after_claim");
-        let full = found.claims.len() == room;
-        metrics::counter!("pulseops_leased_claims_total", "table" => W::TABLE)
-            .increment(found.claims.len() as u64);
-        for claim in found.claims {
-            self.start(claim);
-        }
-        let pause = if full { Duration::ZERO } else { found.next_in.unwrap_or(LOOK_EVERY).min(LOOK_EVERY) };
-        self.look_at = Instant::now() + pause;
-        Ok(found.next_in)
+        self.show();
     }
 
-    async fn raise_bound(&mut self) -> Result<()> {
-        if Instant::now() >= self.bound_at {
-            let oldest = claims::oldest(&self.db, W::TABLE).await?;
-            let late = self.source.now() - LATE;
-            self.low = oldest.map_or(late, |oldest| oldest.min(late));
+    fn show(&self) {
+        metrics::gauge!("pulseops_leased_in_flight", "work" => W::NAME).set(self.taken.count() as f64);
+        metrics::gauge!("pulseops_leased_waiting", "work" => W::NAME).set(self.handle.queue().len() as f64);
+    }
+
+    /// Claims due rows, as many as there are free slots.
+    fn look(&self) -> impl Future<Output = Result<Look>> + Send + 'static {
+        let (db, low, room) = (self.db.clone(), self.low, self.taken.free());
+        let raise = Instant::now() >= self.bound_at;
+        let busy = self.busy();
+        async move {
+            let raised = if raise { Some(claims::lower_bound(&db, Self::LANE).await?) } else { None };
+            let low = raised.unwrap_or(low);
+            let found = claims::claim(&db, Self::LANE, low, room as i64, &busy).await?;
+            crate::failpoint!("leased.after_claim");
+            Ok(Look { found, room, low: raised })
+        }
+    }
+
+    /// Organizations that could start nothing more: their rows are left to other processes.
+    fn busy(&self) -> Vec<OrgId> {
+        let queue = self.handle.queue();
+        let mut orgs: Vec<OrgId> = self.taken.orgs().chain(queue.orgs()).collect();
+        orgs.retain(|org| self.taken.is_busy(*org, queue.of(*org)));
+        orgs
+    }
+
+    /// Starts what was found, or lets it wait for its organization's turn.
+    fn looked(&mut self, look: Look) {
+        if let Some(low) = look.low {
+            self.low = low;
             self.bound_at = Instant::now() + BOUND_EVERY;
         }
-        Ok(())
+        let Found { claims, next_in } = look.found;
+        let full = claims.len() == look.room;
+        metrics::counter!("pulseops_leased_claims_total", "work" => W::NAME).increment(claims.len() as u64);
+        for claim in claims {
+            if self.taken.may(claim.org) {
+                self.start(claim);
+            } else {
+                self.handle.queue().push(claim);
+            }
+        }
+        let pause = if full { Duration::ZERO } else { next_in.unwrap_or(LOOK_EVERY).min(LOOK_EVERY) };
+        self.look_at = Instant::now() + pause;
     }
 
-    async fn renew(&self) {
+    fn heard(&mut self, look: std::result::Result<Result<Look>, JoinError>) {
+        match look.unwrap_or_else(|error| Err(Error::internal(error))) {
+            Ok(look) => {
+                self.failures = 0;
+                self.looked(look);
+            }
+            Err(error) => {
+                tracing::warn!(work = W::NAME, error = %error.chain(), "due work was not looked for");
+                self.failures += 1;
+                self.look_at = Instant::now() + pause_after(self.failures).min(LONGEST_LOOK_PAUSE);
+            }
+        }
+    }
+
+    /// Prolongs the leases of what runs and what waits.
+    fn renewal(&self) -> Option<JoinHandle<()>> {
         let mut all: Vec<Claim> = self.started.values().copied().collect();
-        all.extend(self.handle.claims().iter());
+        all.extend(self.handle.queue().all());
         if all.is_empty() {
-            return;
+            return None;
         }
-        if let Err(error) = claims::renew(&self.db, W::TABLE, &all).await {
-            tracing::warn!(table = W::TABLE, error = %error.chain(), "leases were not renewed");
+        let db = self.db.clone();
+        Some(tokio::spawn(async move {
+            if let Err(error) = claims::renew(&db, W::TABLE, &all).await {
+                tracing::warn!(work = W::NAME, error = %error.chain(), "leases were not renewed");
+            }
+        }))
+    }
+
+    fn give_surplus_back(&self) {
+        let surplus = self.handle.surplus();
+        if !surplus.is_empty() {
+            let db = self.db.clone();
+            tokio::spawn(async move { give_back::<W>(&db, &surplus).await });
         }
     }
 
-    async fn drain(&mut self) {
-        let waiting: Vec<Claim> = self.handle.claims().drain(..).collect();
-        if !waiting.is_empty()
-            && let Err(error) = claims::release(&self.db, W::TABLE, &waiting).await
+    async fn drain(&mut self, mut asked: Asked) {
+        let mut waiting = self.handle.queue().drain();
+        waiting.extend(self.handle.surplus());
+        if asked.look.is_some()
+            && let Ok(Ok(look)) = answer(&mut asked.look).await
         {
-            tracing::debug!(table = W::TABLE, error = %error.chain(), "leases end by themselves");
+            waiting.extend(look.found.claims);
         }
+        give_back::<W>(&self.db, &waiting).await;
         let until = Instant::now() + GRACE;
         let mut renew = tokio::time::interval(RENEW_EVERY);
         while !self.running.is_empty() {
             tokio::select! {
                 Some(ended) = self.running.join_next_with_id() => self.ended(ended),
-                _ = renew.tick() => self.renew().await,
+                _ = answer(&mut asked.renewal) => {}
+                _ = renew.tick(), if asked.renewal.is_none() => asked.renewal = self.renewal(),
                 () = tokio::time::sleep_until(until) => {
-                    tracing::warn!(table = W::TABLE, steps = self.running.len(), "steps were broken off");
+                    tracing::warn!(work = W::NAME, steps = self.running.len(), "steps were broken off");
                     self.running.abort_all();
                     return;
                 }
             }
         }
+    }
+}
+
+/// The outcome of a task, once there is one; it can be waited for again and again.
+async fn answer<T>(task: &mut Option<JoinHandle<T>>) -> std::result::Result<T, JoinError> {
+    match task {
+        Some(running) => {
+            let outcome = running.await;
+            *task = None;
+            outcome
+        }
+        None => pending().await,
+    }
+}
+
+async fn give_back<W: Work>(db: &Db, claims: &[Claim]) {
+    if !claims.is_empty()
+        && let Err(error) = claims::release(db, W::TABLE, claims).await
+    {
+        tracing::debug!(work = W::NAME, error = %error.chain(), "leases end by themselves");
     }
 }
 
@@ -217,15 +315,15 @@ async fn perform<W: Work>(db: &Db, work: &W, source: &Source, claim: Claim) {
         Err(error) if error.code == LEASE_LOST => "lost",
         Err(_) => "failed",
     };
-    metrics::counter!("pulseops_leased_steps_total", "table" => W::TABLE, "outcome" => outcome).increment(1);
+    metrics::counter!("pulseops_leased_steps_total", "work" => W::NAME, "outcome" => outcome).increment(1);
     let Err(error) = result else { return };
     if outcome == "lost" {
-        tracing::info!(table = W::TABLE, row.id = %claim.id, epoch = claim.epoch, "the lease was lost");
+        tracing::info!(work = W::NAME, row.id = %claim.id, epoch = claim.epoch, "the lease was lost");
         return;
     }
     let pause = source.jitter(pause_after(claim.attempts.unsigned_abs()), 0.2);
     tracing::warn!(
-        table = W::TABLE,
+        work = W::NAME,
         row.id = %claim.id,
         attempts = claim.attempts,
         pause_ms = pause.as_millis() as u64,
@@ -234,7 +332,7 @@ async fn perform<W: Work>(db: &Db, work: &W, source: &Source, claim: Claim) {
     );
     let at = source.now() + TimeDelta::from_std(pause).unwrap_or(TimeDelta::zero());
     if let Err(error) = claims::retry(db, W::TABLE, &claim, at).await {
-        tracing::warn!(table = W::TABLE, row.id = %claim.id, error = %error.chain(), "it waits for its lease to end");
+        tracing::warn!(work = W::NAME, row.id = %claim.id, error = %error.chain(), "it waits for its lease to end");
     }
 }
 

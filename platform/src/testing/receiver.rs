@@ -1,14 +1,20 @@
 //! What our services call: a real HTTP server that answers as told and remembers what came.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use tokio::sync::Semaphore;
+
+use super::eventually;
+
+/// The longest that [`Receiver::nth`] waits for what should take milliseconds.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// One request that came.
 #[derive(Clone, Debug)]
@@ -36,11 +42,30 @@ impl Hit {
     }
 }
 
+#[derive(Clone, Default)]
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    /// How long the answer takes.
+    after: Duration,
+}
+
 #[derive(Default)]
 struct Script {
-    answers: VecDeque<(StatusCode, HeaderMap)>,
+    answers: VecDeque<Reply>,
+    next: HashMap<String, VecDeque<Reply>>,
+    usual: HashMap<String, Reply>,
     hits: Vec<Hit>,
     gate: Option<Arc<Semaphore>>,
+}
+
+impl Script {
+    /// What was told for this path comes before what was told for any.
+    fn reply(&mut self, path: &str) -> Reply {
+        let next = self.next.get_mut(path).and_then(VecDeque::pop_front);
+        let told = next.or_else(|| self.usual.get(path).cloned());
+        told.or_else(|| self.answers.pop_front()).unwrap_or_default()
+    }
 }
 
 /// An endpoint on a free port of this machine; answers 200 when nothing else was told. Cloning
@@ -78,8 +103,28 @@ impl Receiver {
         let header = |(name, value): &(&'static str, &str)| {
             (HeaderName::from_static(name), HeaderValue::from_str(value).expect("visible ASCII"))
         };
-        let status = StatusCode::from_u16(status).expect("a status");
-        lock(&self.script).answers.push_back((status, headers.iter().map(header).collect()));
+        let headers = headers.iter().map(header).collect();
+        let reply = Reply { status: code(status), headers, after: Duration::ZERO };
+        lock(&self.script).answers.push_back(reply);
+        self
+    }
+
+    /// After what was told for `path` (with the `/`) before, one request to it is answered like this.
+    pub fn next(&self, path: &str, status: u16) -> &Self {
+        self.next_after(path, status, Duration::ZERO)
+    }
+
+    /// [`next`](Self::next), by an answer that takes so long.
+    pub fn next_after(&self, path: &str, status: u16, after: Duration) -> &Self {
+        let reply = Reply { status: code(status), headers: HeaderMap::new(), after };
+        lock(&self.script).next.entry(path.to_owned()).or_default().push_back(reply);
+        self
+    }
+
+    /// What requests to `path` (with the `/`) are answered from now on.
+    pub fn always(&self, path: &str, status: u16) -> &Self {
+        let reply = Reply { status: code(status), ..Reply::default() };
+        lock(&self.script).usual.insert(path.to_owned(), reply);
         self
     }
 
@@ -100,6 +145,11 @@ impl Receiver {
         self.hits().into_iter().filter(|hit| hit.path == path).collect()
     }
 
+    /// Waits until `count` requests to this path (with the `/`) have come and gives the last of them.
+    pub async fn nth(&self, path: &str, count: usize) -> Hit {
+        eventually(PATIENCE, async || self.hits_of(path).into_iter().nth(count - 1)).await
+    }
+
     /// The values of a header that every request has, in order.
     pub fn headers(&self, name: &str) -> Vec<String> {
         self.hits().iter().map(|hit| hit.header(name).to_owned()).collect()
@@ -113,6 +163,10 @@ impl Receiver {
 
 fn lock(script: &Mutex<Script>) -> MutexGuard<'_, Script> {
     script.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn code(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).expect("a status")
 }
 
 async fn answer(
@@ -130,5 +184,7 @@ async fn answer(
     if let Some(gate) = gate {
         gate.acquire().await.expect("never closed").forget();
     }
-    lock(&script).answers.pop_front().unwrap_or_default()
+    let reply = lock(&script).reply(uri.path());
+    tokio::time::sleep(reply.after).await;
+    (reply.status, reply.headers)
 }

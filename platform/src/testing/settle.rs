@@ -6,10 +6,12 @@ use tokio_postgres::Client;
 
 use super::{TestDb, eventually};
 
+/// Schemas that have an outbox.
 const OUTBOXES: &str = "
 SELECT table_schema::text FROM information_schema.tables
 WHERE table_name = 'outbox' AND table_schema LIKE 'pulseops\\_%' ORDER BY 1";
 
+/// Tables whose rows are work that is due at a time.
 const LEASED: &str = "
 SELECT table_schema || '.' || table_name FROM information_schema.columns
 WHERE table_schema LIKE 'pulseops\\_%' AND column_name IN ('due_at', 'lease_until', 'epoch', 'attempts')
@@ -30,13 +32,17 @@ impl TestDb {
     }
 }
 
+/// The tables that [`unsettled`] and [`left_behind`] look at: every outbox, then every leased table. They are
+/// found by their columns; a test over all services compares them with what it knows.
+pub async fn watched_tables(admin: &Client) -> Vec<String> {
+    let outboxes = names(admin, OUTBOXES).await.into_iter().map(|schema| format!("{schema}.outbox"));
+    outboxes.chain(names(admin, LEASED).await).collect()
+}
+
 /// What is still under way, in words.
 pub async fn unsettled(admin: &Client) -> Vec<String> {
-    let mut found = Vec::new();
-    for row in query(admin, OUTBOXES).await {
-        let schema: String = row.get(0);
-        let unsent = format!("SELECT count(*) FROM {schema}.outbox WHERE sent_at IS NULL");
-        found.extend(counted(admin, &unsent, &format!("unsent events of {schema}")).await);
+    let mut found = unsent(admin).await;
+    for schema in names(admin, OUTBOXES).await {
         let behind = format!(
             "SELECT coalesce(sum(l.next - p.next), 0)::int8
              FROM {schema}.positions p
@@ -47,10 +53,34 @@ pub async fn unsettled(admin: &Client) -> Vec<String> {
         );
         found.extend(counted(admin, &behind, &format!("records not consumed by {schema}")).await);
     }
-    for row in query(admin, LEASED).await {
-        let table: String = row.get(0);
+    for table in names(admin, LEASED).await {
         let due = format!("SELECT count(*) FROM {table} WHERE due_at <= pulseops.now()");
         found.extend(counted(admin, &due, &format!("due rows of {table}")).await);
+    }
+    found
+}
+
+/// What must not be left when everything has come to rest, in words: unsent events, dead letters, due rows
+/// that nobody holds.
+pub async fn left_behind(admin: &Client) -> Vec<String> {
+    let mut found = unsent(admin).await;
+    let dead = "SELECT count(*) FROM pulseops_bus.dead_letters WHERE state <> 'replayed'";
+    found.extend(counted(admin, dead, "dead letters").await);
+    for table in names(admin, LEASED).await {
+        let unheld = format!(
+            "SELECT count(*) FROM {table} WHERE due_at <= pulseops.now()
+             AND (lease_until IS NULL OR lease_until < pulseops.now())"
+        );
+        found.extend(counted(admin, &unheld, &format!("due rows of {table} that nobody holds")).await);
+    }
+    found
+}
+
+async fn unsent(admin: &Client) -> Vec<String> {
+    let mut found = Vec::new();
+    for schema in names(admin, OUTBOXES).await {
+        let unsent = format!("SELECT count(*) FROM {schema}.outbox WHERE sent_at IS NULL");
+        found.extend(counted(admin, &unsent, &format!("unsent events of {schema}")).await);
     }
     found
 }
@@ -58,6 +88,10 @@ pub async fn unsettled(admin: &Client) -> Vec<String> {
 async fn counted(admin: &Client, sql: &str, what: &str) -> Option<String> {
     let count: i64 = query(admin, sql).await[0].get(0);
     (count != 0).then(|| format!("{count} {what}"))
+}
+
+async fn names(admin: &Client, sql: &str) -> Vec<String> {
+    query(admin, sql).await.iter().map(|row| row.get(0)).collect()
 }
 
 async fn query(admin: &Client, sql: &str) -> Vec<tokio_postgres::Row> {

@@ -11,7 +11,7 @@ use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::{Ctx, OrgId};
 use platform::db::Db;
 use platform::error::{Error, Result};
-use platform::leased::{self, Birth, Claim, Driver, Handle, LEASE_LOST, Outcome, Work};
+use platform::leased::{self, Birth, Claim, Driver, Handle, LEASE_LOST, Outcome, Slots, Work};
 use platform::source::Source;
 use platform::sql::sql;
 use platform::testing::{BARE, TestDb, eventually};
@@ -106,25 +106,33 @@ impl World {
         Self { db, org }
     }
 
-    /// A driver as another process has it.
+    /// A driver as another process has it; one organization may have all of its slots.
     fn driver(&self, concurrency: usize) -> (Driver<Jobs>, Arc<Jobs>, Handle) {
+        self.driver_of(Slots { all: concurrency, per_org: concurrency })
+    }
+
+    fn driver_of(&self, slots: Slots) -> (Driver<Jobs>, Arc<Jobs>, Handle) {
         let db = self.db.another_db("bare");
         let source = self.db.source().clone();
         let (called, entered, go) = (AtomicUsize::new(0), Notify::new(), Notify::new());
         let work = Arc::new(Jobs { db: db.clone(), source: source.clone(), called, entered, go });
         let handle = Handle::default();
-        let driver = Driver::new(&db, Arc::clone(&work), &source, handle.clone(), concurrency);
+        let driver = Driver::new(&db, Arc::clone(&work), &source, handle.clone(), slots);
         (driver, work, handle)
     }
 
     async fn insert(&self, kind: &str, birth: Option<Birth>) -> Uuid {
+        self.insert_for(self.org, kind, birth).await
+    }
+
+    async fn insert_for(&self, org: OrgId, kind: &str, birth: Option<Birth>) -> Uuid {
         let (id, now) = (self.db.source().id(), self.db.source().now());
-        let cx = self.db.cx_in(self.org, &[]);
+        let cx = self.db.cx_in(org, &[]);
         let db = self.db.db("bare");
         let inserted = platform::tx!(db, &cx, |conn| {
             sql("INSERT INTO jobs (org_id, id, kind, due_at, lease_until, epoch, attempts)
                  VALUES ($1, $2, $3, $4, $5, $6, $7)")
-            .bind::<SqlUuid, _>(self.org)
+            .bind::<SqlUuid, _>(org)
             .bind::<SqlUuid, _>(id)
             .bind::<diesel::sql_types::Text, _>(kind)
             .bind::<Timestamptz, _>(now)
@@ -335,4 +343,86 @@ async fn a_driver_sleeps_until_the_next_row_is_due_and_wakes_for_new_ones() {
     assert!(fastest < Duration::from_millis(150), "{fastest:?}");
     stop.cancel();
     running.await.expect("no panic").expect("no error");
+}
+
+/// Six hang for one organization; another's row is stepped all the same, due or just born.
+#[tokio::test]
+async fn what_hangs_for_one_organization_delays_no_other() {
+    let world = World::new().await;
+    let (driver, work, handle) = world.driver_of(Slots { all: 4, per_org: 2 });
+    for _ in 0..6 {
+        world.insert("slow", None).await;
+    }
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(driver.run(stop.clone()));
+    eventually(DEADLINE, async || (work.calls() == 2).then_some(())).await;
+
+    let other = OrgId(world.db.source().id());
+    let due = world.insert_for(other, "plain", None).await;
+    eventually(DEADLINE, async || (world.row(due).await.0 == 1).then_some(())).await;
+    let birth = leased::birth(world.db.source().now());
+    let born = world.insert_for(other, "plain", Some(birth)).await;
+    handle.run_now([birth.claim(other, born)]);
+    eventually(DEADLINE, async || (world.row(born).await.0 == 1).then_some(())).await;
+    assert_eq!(world.row(born).await, (1, false, false, 1, 1), "right after its commit");
+    assert_eq!(work.calls(), 4, "the share of the one that hangs is 2");
+
+    stop.cancel();
+    for _ in 0..2 {
+        work.go.notify_one();
+    }
+    running.await.expect("no panic").expect("no error");
+}
+
+/// Every slot but the kept one hangs; what is born then goes on waiting, what it cannot hold is free
+/// for others.
+#[tokio::test]
+async fn what_cannot_start_soon_is_given_back() {
+    let world = World::new().await;
+    let (driver, work, handle) = world.driver(1);
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(driver.run(stop.clone()));
+    let birth = leased::birth(world.db.source().now());
+    let mut born = vec![world.insert("slow", Some(birth)).await];
+    handle.run_now([birth.claim(world.org, born[0])]);
+    work.entered.notified().await;
+    for _ in 0..6 {
+        born.push(world.insert("plain", Some(birth)).await);
+    }
+    handle.run_now(born[1..].iter().map(|id| birth.claim(world.org, *id)));
+    for id in &born[5..] {
+        eventually(DEADLINE, async || (!world.row(*id).await.2).then_some(())).await;
+        assert_eq!(world.row(*id).await, (0, true, false, 1, 0));
+    }
+    assert!(world.row(born[4]).await.2, "four wait here");
+    stop.cancel();
+    work.go.notify_one();
+    running.await.expect("no panic").expect("no error");
+}
+
+/// The rows of kind `plain`, beside the driver of all.
+struct Plain(Arc<Jobs>);
+
+#[async_trait]
+impl Work for Plain {
+    const TABLE: &'static str = "jobs";
+    const ONLY: &'static str = "kind = 'plain'";
+    const NAME: &'static str = "plain_jobs";
+
+    async fn step(&self, claim: Claim) -> Result<()> {
+        self.0.step(claim).await
+    }
+}
+
+#[tokio::test]
+async fn a_lane_takes_only_its_own_rows() {
+    let world = World::new().await;
+    let (_, jobs, _) = world.driver(1);
+    let (db, source) = (world.db.another_db("bare"), world.db.source().clone());
+    let work = Arc::new(Plain(Arc::clone(&jobs)));
+    let mut lane = Driver::new(&db, work, &source, Handle::default(), 4);
+    let (plain, other) = (world.insert("plain", None).await, world.insert("dead", None).await);
+    while lane.step().await.expect("a step") == Progress::Worked {}
+    assert_eq!(world.row(plain).await.0, 1);
+    assert_eq!(world.row(other).await, (0, true, false, 0, 0));
 }
