@@ -12,7 +12,7 @@ help:
 	@echo "make test   all tests on a real Postgres"
 	@echo "make lint   format, clippy, rustdoc, dependencies"
 	@echo "make fmt    format"
-	@echo "make snapshots   write docs/openapi.json and the contract's tables anew"
+	@echo "make snapshots   write docs/openapi.json, the contract's tables and who may call what anew"
 
 run:
 	scripts/bootstrap run
@@ -23,10 +23,11 @@ demo:
 	@test -x target/release/pulseops || { echo "start the platform first: make run"; exit 1; }
 	exec target/release/pulseops demo
 
-# One Postgres serves the whole run: the first test starts it, this ends it, whatever happened.
+# One Postgres serves the whole run: the first test starts it, this ends it, whatever happened, unless
+# another terminal tests too. A red crate hides no other.
 test:
 	scripts/bootstrap test
-	@$(CARGO) test --workspace $(LOCKED); status=$$?; scripts/test-postgres stop; exit $$status
+	@$(CARGO) test --workspace --no-fail-fast $(LOCKED); status=$$?; scripts/test-postgres release; exit $$status
 
 lint:
 	scripts/bootstrap lint
@@ -39,4 +40,5 @@ fmt:
 	$(CARGO) fmt --all
 
 snapshots:
-	INSTA_UPDATE=always $(CARGO) test -p pulseops --test it contract
+	INSTA_UPDATE=always $(CARGO) test -p pulseops --test it contract::
+	INSTA_UPDATE=always $(CARGO) test -p pulseops --test it access::

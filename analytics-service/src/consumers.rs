@@ -8,7 +8,7 @@ use platform::error::{Error, Result};
 use prost::Message;
 use proto::events::v1::IncidentEvent;
 
-use crate::record::{self, Step};
+use crate::record::{self, Happened, Step};
 use crate::store;
 
 /// Consumer `history` of `pulseops.incidents.v1`.
@@ -18,7 +18,7 @@ pub struct History;
 impl Handler for History {
     async fn handle(
         &self,
-        _cx: &BatchCtx,
+        cx: &BatchCtx,
         conn: &mut AsyncPgConnection,
         batch: &[Delivered],
     ) -> Result<After> {
@@ -27,7 +27,7 @@ impl Handler for History {
         keys.sort_unstable();
         keys.dedup();
         let stored = store::find_records(conn, &keys).await?;
-        let changed = record::fold(stored, &steps)?;
+        let changed = record::fold(&stored, &steps, cx.replay)?;
         let written = store::upsert_records(conn, changed.into_values().collect()).await?;
         Ok(After::call(move || {
             metrics::counter!("pulseops_analytics_records_total").increment(written as u64);
@@ -48,7 +48,7 @@ fn decode(delivered: &Delivered) -> Result<Step> {
         org: record.envelope.org,
         incident_id,
         version: record.envelope.version,
-        escalated: record.envelope.ty == record::ESCALATED,
+        happened: Happened::of(&record.envelope.ty),
         event,
     })
 }

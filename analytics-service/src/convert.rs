@@ -25,41 +25,8 @@ pub fn statuses(values: &[i32]) -> Vec<&'static str> {
     values.iter().filter_map(|value| Status::from_wire(*value)).map(Status::as_str).collect()
 }
 
-pub fn summary(
-    total: Option<&CountRow>,
-    by_severity: Vec<CountRow>,
-    by_service: Vec<CountRow>,
-) -> wire::Summary {
-    let count = |of: fn(&CountRow) -> i64| total.map_or(0, of);
-    let mut by_severity: Vec<_> = by_severity.into_iter().map(severity_count).collect();
-    by_severity.sort_by_key(|count| count.severity);
-    wire::Summary {
-        total: count(|row| row.total),
-        triggered: count(|row| row.triggered),
-        acknowledged: count(|row| row.acknowledged),
-        resolved: count(|row| row.resolved),
-        open: count(|row| row.triggered + row.acknowledged),
-        by_severity,
-        by_service: by_service.into_iter().map(service_count).collect(),
-    }
-}
-
-fn severity_count(row: CountRow) -> wire::SeverityCount {
-    wire::SeverityCount {
-        severity: Severity::parse(&row.key).map_or(0, Severity::wire),
-        total: row.total,
-        open: row.triggered + row.acknowledged,
-        resolved: row.resolved,
-    }
-}
-
-fn service_count(row: CountRow) -> wire::ServiceCount {
-    wire::ServiceCount {
-        total: row.total,
-        open: row.triggered + row.acknowledged,
-        resolved: row.resolved,
-        service: Some(Reference { id: row.key, name: row.name }),
-    }
+pub fn service(row: &CountRow) -> Reference {
+    Reference { id: row.service_id.to_string(), name: row.service_name.clone() }
 }
 
 pub fn group(row: StatisticRow) -> wire::MttrGroup {

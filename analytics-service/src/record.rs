@@ -49,11 +49,28 @@ pub struct Step {
     pub org: OrgId,
     pub incident_id: Uuid,
     pub version: i64,
-    pub escalated: bool,
+    pub happened: Happened,
     pub event: IncidentEvent,
 }
 
-pub const ESCALATED: &str = "pulseops.incident.escalated.v1";
+/// What a step did, as far as the incident after it does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happened {
+    Escalation,
+    Resolution,
+    Other,
+}
+
+impl Happened {
+    /// By the type of the event.
+    pub fn of(ty: &str) -> Self {
+        match ty {
+            "pulseops.incident.escalated.v1" => Self::Escalation,
+            "pulseops.incident.resolved.v1" => Self::Resolution,
+            _ => Self::Other,
+        }
+    }
+}
 
 /// Key of a record: an id alone is not trusted to be of one organization.
 pub type Key = (OrgId, Uuid);
@@ -61,25 +78,35 @@ pub type Key = (OrgId, Uuid);
 /// Applies `steps` in order to what is `stored`; versions already applied change nothing. Returns the
 /// records that changed, by key.
 ///
+/// A `replay` is of events that were never applied, so an older one than what is stored still adds what
+/// it alone says.
+///
 /// # Errors
 /// Invalid, when an event lacks what every incident has.
-pub fn fold(stored: HashMap<Key, Record>, steps: &[Step]) -> Result<BTreeMap<Key, Record>> {
-    let mut stored = stored;
+pub fn fold(stored: &HashMap<Key, Record>, steps: &[Step], replay: bool) -> Result<BTreeMap<Key, Record>> {
     let mut changed: BTreeMap<Key, Record> = BTreeMap::new();
     for step in steps {
         let key = (step.org, step.incident_id);
-        let before = changed.remove(&key).or_else(|| stored.remove(&key));
-        match before {
-            Some(before) if before.version >= step.version => {
-                // A repeat: keep what there was, wherever it came from.
-                changed.insert(key, before);
-            }
-            before => {
-                changed.insert(key, apply(before.as_ref(), step)?);
-            }
-        }
+        let before = changed.get(&key).or_else(|| stored.get(&key));
+        let after = match before {
+            Some(before) if before.version > step.version && replay => apply_late(before, step)?,
+            Some(before) if before.version >= step.version => continue,
+            before => apply(before, step)?,
+        };
+        changed.insert(key, after);
     }
     Ok(changed)
+}
+
+/// What later events could not say: that it was escalated, and how things stood at the resolution that
+/// still holds.
+fn apply_late(before: &Record, step: &Step) -> Result<Record> {
+    let then = apply(None, step)?;
+    let mut record = Record { escalations: before.escalations + then.escalations, ..before.clone() };
+    if step.happened == Happened::Resolution && then.resolved_at == before.resolved_at {
+        keep_as_resolved(&mut record, &then);
+    }
+    Ok(record)
 }
 
 fn apply(before: Option<&Record>, step: &Step) -> Result<Record> {
@@ -106,7 +133,8 @@ fn apply(before: Option<&Record>, step: &Step) -> Result<Record> {
         first_acknowledged_at,
         resolved_at,
         auto_resolved: incident.auto_resolved,
-        escalations: before.map_or(0, |record| record.escalations) + i32::from(step.escalated),
+        escalations: before.map_or(0, |record| record.escalations)
+            + i32::from(step.happened == Happened::Escalation),
         reopen_count: incident.reopen_count,
         merged: incident.merged_into_id.is_some(),
         mtta_ms: first_acknowledged_at.map(|at| millis_between(created_at, at)),

@@ -13,7 +13,7 @@ use platform::error::Result;
 use platform::page::Page;
 use uuid::Uuid;
 
-pub use statistics::{CountRow, Grouping, StatisticRow, count_by, statistics};
+pub use statistics::{CountRow, Grouping, StatisticRow, counts, statistics};
 
 use crate::record::{Key, Record};
 use crate::schema::incident_records::{self, dsl};
@@ -44,7 +44,7 @@ pub async fn find_records(conn: &mut AsyncPgConnection, keys: &[Key]) -> Result<
     Ok(rows.into_iter().map(|row| ((row.org_id, row.incident_id), row)).collect())
 }
 
-/// Writes records; one that is there with this version or a later one stays.
+/// Writes records; one that is there with a later version stays.
 pub async fn upsert_records(conn: &mut AsyncPgConnection, records: Vec<Record>) -> Result<usize> {
     macro_rules! newer {
         ($($column:ident),+ $(,)?) => { ($(dsl::$column.eq(excluded(dsl::$column))),+) };
@@ -74,7 +74,7 @@ pub async fn upsert_records(conn: &mut AsyncPgConnection, records: Vec<Record>) 
         ));
     // Named in full: in scope it would collide with that of QueryDsl.
     let newer =
-        diesel::query_dsl::methods::FilterDsl::filter(upsert, dsl::version.lt(excluded(dsl::version)));
+        diesel::query_dsl::methods::FilterDsl::filter(upsert, dsl::version.le(excluded(dsl::version)));
     Ok(newer.execute(conn).await?)
 }
 
@@ -89,12 +89,17 @@ pub async fn list_records(
         .filter(dsl::org_id.eq(org).and(dsl::merged.eq(false)))
         .select(Record::as_select())
         .into_boxed();
-    if !filter.service_ids.is_empty() {
-        query = query.filter(dsl::service_id.eq_any(&filter.service_ids));
-    }
-    if !filter.team_ids.is_empty() {
-        query = query.filter(dsl::team_id.eq_any(&filter.team_ids));
-    }
+    // The rows of one service or team lie in order in its index; those of several must be sorted.
+    query = match &filter.service_ids[..] {
+        [] => query,
+        [one] => query.filter(dsl::service_id.eq(one)),
+        many => query.filter(dsl::service_id.eq_any(many)),
+    };
+    query = match &filter.team_ids[..] {
+        [] => query,
+        [one] => query.filter(dsl::team_id.eq(one)),
+        many => query.filter(dsl::team_id.eq_any(many)),
+    };
     if !filter.severities.is_empty() {
         query = query.filter(dsl::severity.eq_any(&filter.severities));
     }

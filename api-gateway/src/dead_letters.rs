@@ -43,9 +43,11 @@ impl wire::dead_letter_service_server::DeadLetterService for Grpc {
     ) -> Result<Response<wire::DeadLetter>, Status> {
         let (cx, request) = unpack(request)?;
         let id: Uuid = parse_id("id", &request.id)?;
-        let row = platform::tx!(self.db, &cx, |conn| dead_letters::request_replay(&cx, conn, id).await)?;
+        let answer = platform::mutation!(self.db, &cx, &request, |conn| {
+            Ok(pack(dead_letters::request_replay(&cx, conn, id).await?, false))
+        })?;
         self.wakes.notify(dead_letters::REPLAY);
-        Ok(Response::new(pack(row, false)))
+        Ok(answer)
     }
 }
 

@@ -4,15 +4,16 @@
 //! goes through the bounded buffer of `ingest` into the log. The answer waits until it is durable.
 //!
 //! `body.rs` receives and splits the body, `items.rs` reads items, `services.rs` finds the services
-//! they name, `sink.rs` writes batches; `refusal.rs` is why nothing of a request was taken.
+//! they name, `sink.rs` writes batches; `room.rs` bounds what is held before the buffer counts it;
+//! `refusal.rs` is why nothing of a request was taken.
 
 mod body;
 mod items;
 mod refusal;
+mod room;
 mod services;
 mod sink;
 
-use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,17 +29,17 @@ use platform::access::AccessTable;
 use platform::bus::TopicSpec;
 use platform::ctx::Ctx;
 use platform::deps::Deps;
-use platform::error::{Error, FieldError, Result};
+use platform::error::{Error, Result};
 use platform::lifecycle::Stage;
 use proto::topics;
 use serde::Serialize;
-use tokio::sync::Semaphore;
-use transcode::Contract;
+use transcode::{Contract, Fault, Faults, FieldFault};
 
 use crate::config::{Config, IntakeConfig};
 use crate::problems;
 use items::{Items, Rejected};
 use refusal::Refusal;
+use room::Room;
 use services::Services;
 use sink::{Log, Meter, Outgoing};
 
@@ -56,8 +57,7 @@ struct Door {
     services: Services,
     pipeline: Pipeline<Outgoing, Log>,
     limits: IntakeConfig,
-    /// Large bodies read at the same time: each is held in memory, expanded, and takes a core.
-    large: Arc<Semaphore>,
+    room: Room,
 }
 
 /// What was accepted and is not yet answered.
@@ -77,14 +77,13 @@ impl Intake {
 /// Those of the bus.
 pub async fn routes(deps: &Deps, config: &Config, contract: Arc<Contract>) -> Result<(Router, Intake)> {
     deps.bus.ensure_topic(&EVENTS).await?;
-    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
     let door = Door {
         access: deps.door.access.clone(),
         contract,
         services: Services::new(&deps.directory),
         pipeline: start(deps, &config.intake),
         limits: config.intake.clone(),
-        large: Arc::new(Semaphore::new(cores)),
+        room: Room::new(&config.intake),
     };
     let intake = Intake(door.pipeline.clone());
     Ok((Router::new().route("/v1/events", post(send_events)).with_state(door), intake))
@@ -124,8 +123,9 @@ async fn send_events(State(door): State<Door>, request: Request) -> Response {
     };
     let answer = async {
         door.access.check(SEND_EVENTS, cx)?;
-        let items = read(&door, &parts, body).await?;
-        take(&door, cx, items).await
+        let mut room = room::Taken::default();
+        let items = read(&door, &parts, body, &mut room).await?;
+        take(&door, cx, items, room).await
     };
     match answer.await {
         Ok(taken) => taken.into_response(&instance),
@@ -133,7 +133,10 @@ async fn send_events(State(door): State<Door>, request: Request) -> Response {
     }
 }
 
-async fn read(door: &Door, parts: &Parts, body: Body) -> Result<Items, Refusal> {
+async fn read(door: &Door, parts: &Parts, body: Body, room: &mut room::Taken) -> Result<Items, Refusal> {
+    if !body::is_small(&body) {
+        door.room.receive(room).await?;
+    }
     let sent = body::receive(parts, body, door.limits.body_limit_bytes).await?;
     let (contract, limits) = (door.contract.clone(), door.limits.clone());
     let small = sent.is_small();
@@ -146,12 +149,8 @@ async fn read(door: &Door, parts: &Parts, body: Body) -> Result<Items, Refusal> 
     if small {
         return work();
     }
-    let permit = door.large.clone().acquire_owned().await.map_err(Error::internal)?;
-    let work = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        work()
-    });
-    work.await.map_err(Error::internal)?
+    door.room.read(room).await?;
+    tokio::task::spawn_blocking(work).await.map_err(Error::internal)?
 }
 
 /// What became of a readable request.
@@ -174,15 +173,16 @@ impl Taken {
             let answer = Answer { accepted: self.accepted, rejected: self.rejected };
             return (StatusCode::ACCEPTED, axum::Json(answer)).into_response();
         }
-        let fields = self.rejected.into_iter().map(|item| {
+        let mut faults = Faults::default();
+        for item in self.rejected {
             let field = if self.single { item.field } else { format!("[{}].{}", item.index, item.field) };
-            FieldError::new(field.trim_end_matches('.'), item.code, item.reason)
-        });
-        problems::of_error(&Error::fields(fields.collect()), instance)
+            faults.push(FieldFault::new(field.trim_end_matches('.'), item.code, item.reason));
+        }
+        problems::of_fault(&Fault::Invalid(faults), instance)
     }
 }
 
-async fn take(door: &Door, cx: &Ctx, items: Items) -> Result<Taken, Refusal> {
+async fn take(door: &Door, cx: &Ctx, items: Items, room: room::Taken) -> Result<Taken, Refusal> {
     let Items { good, mut rejected, single } = items;
     let (outgoing, unknown) = door.services.address(cx, good).await?;
     rejected.extend(unknown);
@@ -190,6 +190,7 @@ async fn take(door: &Door, cx: &Ctx, items: Items) -> Result<Taken, Refusal> {
     let accepted = outgoing.len();
     if accepted > 0 {
         let ack = door.pipeline.submit(outgoing).map_err(refused)?;
+        drop(room);
         metrics::gauge!("pulseops_intake_waiting_events").set(door.pipeline.waiting() as f64);
         ack.durable().await.map_err(not_written)?;
     }
@@ -198,9 +199,7 @@ async fn take(door: &Door, cx: &Ctx, items: Items) -> Result<Taken, Refusal> {
 
 fn refused(reason: Refused) -> Error {
     match reason {
-        Refused::Full { retry_after } => {
-            Error::too_many("intake_full", "the intake is full").with_retry_after(retry_after)
-        }
+        Refused::Full { retry_after } => full().with_retry_after(retry_after),
         Refused::Closed => {
             Error::unavailable("shutting_down", "the intake is shutting down").with_retry_after(RETRY_AFTER)
         }
@@ -208,6 +207,10 @@ fn refused(reason: Refused) -> Error {
             Error::invalid("too_many_events", "more events than the intake can hold at once")
         }
     }
+}
+
+fn full() -> Error {
+    Error::too_many("intake_full", "the intake is full").with_retry_after(RETRY_AFTER)
 }
 
 /// The events may or may not be in the log: the client sends them again under the same ids.

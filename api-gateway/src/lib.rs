@@ -68,6 +68,7 @@ pub async fn build(
     ready: impl Fn() -> bool + Clone + Send + Sync + 'static,
 ) -> Result<Gateway> {
     let db = deps.db("bus")?;
+    deps.housekeeping(&db);
     let dead_letters = DeadLetterServiceServer::new(dead_letters::Grpc { db, wakes: deps.wakes.clone() });
     let service = Service::builder("gateway").add(dead_letters).behind(deps.door.clone());
     deps.directory.add(&service);

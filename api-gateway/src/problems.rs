@@ -56,8 +56,12 @@ pub fn of_error(error: &Error, instance: &str) -> Response<Body> {
 /// The problem of a fault that only HTTP knows.
 pub fn of_fault(fault: &Fault, instance: &str) -> Response<Body> {
     if let Fault::Invalid(faults) = fault {
-        let faults = faults.iter().map(|it| FieldError::new(&it.field, it.code, &it.detail));
-        return of_error(&Error::fields(faults.collect()), instance);
+        let fields = faults.kept().iter().map(|it| FieldError::new(&it.field, it.code, &it.detail));
+        let mut error = Error::fields(fields.collect());
+        if faults.more() > 0 {
+            (error.code, error.detail) = (fault.code(), fault.detail());
+        }
+        return of_error(&error, instance);
     }
     answer(&of_status(fault.status(), fault.code(), fault.detail(), instance))
 }

@@ -9,9 +9,8 @@ use platform::error::{Error, Result};
 use proto::auth::v1 as pb;
 use proto::time::from_timestamp;
 
-use crate::store::users::User;
-use crate::words::{SessionId, UserId};
-use crate::{convert, store};
+use crate::store::{self, users::User};
+use crate::words::{Role, SessionId, UserId};
 
 /// Whether each of the users holds the permission, in the order asked for.
 ///
@@ -56,7 +55,7 @@ pub async fn confirm(
     let user = store::users::find_many(conn, cx.org, &[user]).await?.pop();
     let session = store::sessions::find(conn, cx.org, session).await?;
     let (Some(user), Some(session)) = (user, session) else { return Ok(false) };
-    let same_role = convert::role(request.role) == Some(user.role);
+    let same_role = Role::from_wire(request.role) == Some(user.role);
     let open = session.revoked_at.is_none() && session.user_id == user.id;
     let begun = request.issued_at.as_ref().and_then(from_timestamp);
     let plausible = begun.is_none_or(|at| at.timestamp() >= session.created_at.timestamp());

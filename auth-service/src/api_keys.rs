@@ -1,5 +1,6 @@
-//! Keys of programs. An API key acts with scopes, an integration key sends the events of one
-//! service. A key is shown once; what is kept is its hash.
+//! Keys of programs. An API key acts with scopes for a user, and never with more than the user may do
+//! at that time; an integration key sends the events of one service and belongs to nobody. A key is
+//! shown once; what is kept is its hash.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncPgConnection;
@@ -13,9 +14,13 @@ use proto::auth::v1 as pb;
 use proto::time::from_timestamp;
 use uuid::Uuid;
 
+use crate::events::Whose;
 use crate::store::api_keys::{ApiKey, NewApiKey, Which};
-use crate::words::{KeyId, KeyKind};
+use crate::words::{KeyId, KeyKind, UserId};
 use crate::{audit, events, store};
+
+/// The one code that says of a key that it is not good.
+pub const INVALID_KEY: &str = "invalid_key";
 
 /// All that an integration key may do.
 const INTEGRATION_SCOPE: &str = "events_write";
@@ -53,10 +58,37 @@ pub async fn create(
 ) -> Result<Made> {
     let expires_at = expiry(cx, new)?;
     let scopes = check_scopes(&new.scopes, access.permissions(), &cx.principal.permissions)?;
-    insert(cx, conn, KeyKind::Api, &new.name, &scopes, None, expires_at).await
+    let user = user_behind(cx, conn).await?;
+    insert(cx, conn, Holder::User(user), &new.name, &scopes, expires_at).await
 }
 
-/// Makes an integration key of `service`, which was found to exist.
+/// The user for whom the caller acts: itself, or the user of the key that it is.
+async fn user_behind(cx: &Ctx, conn: &mut AsyncPgConnection) -> Result<UserId> {
+    let id = cx.principal.id;
+    let user = match cx.principal.kind {
+        PrincipalKind::User => Some(UserId(id)),
+        PrincipalKind::ApiKey => {
+            let key = store::api_keys::find(conn, cx.org, KeyId(id)).await?;
+            key.and_then(|key| key.user_id)
+        }
+        _ => None,
+    };
+    user.ok_or_else(|| Error::forbidden("user_required", "an API key is of a user"))
+}
+
+/// An integration key may do what its maker may.
+///
+/// # Errors
+/// Forbidden `scope_exceeds_creator`.
+pub fn check_may_send(cx: &Ctx) -> Result<()> {
+    cx.require(INTEGRATION_SCOPE).map_err(|_| exceeds(INTEGRATION_SCOPE))
+}
+
+fn exceeds(scope: &str) -> Error {
+    Error::forbidden("scope_exceeds_creator", format!("the creator does not hold {scope}"))
+}
+
+/// Makes an integration key of `service`, which was found to exist, for a caller who may send events.
 pub async fn create_integration(
     cx: &Ctx,
     conn: &mut AsyncPgConnection,
@@ -64,7 +96,7 @@ pub async fn create_integration(
     name: &str,
 ) -> Result<Made> {
     let scopes = [INTEGRATION_SCOPE.to_owned()];
-    insert(cx, conn, KeyKind::Integration, name, &scopes, Some(service), None).await
+    insert(cx, conn, Holder::Service(service), name, &scopes, None).await
 }
 
 fn expiry(cx: &Ctx, new: &pb::ApiKey) -> Result<Option<DateTime<Utc>>> {
@@ -87,28 +119,33 @@ fn check_scopes(asked: &[String], known: &Permissions, held: &Permissions) -> Re
         return Err(Error::field(field, "unknown_scope", "is not the name of a permission"));
     }
     if let Some(more) = asked.iter().find(|scope| !held.contains(scope)) {
-        let detail = format!("the creator does not hold {more}");
-        return Err(Error::forbidden("scope_exceeds_creator", detail));
+        return Err(exceeds(more));
     }
     let mut scopes = asked.to_vec();
     scopes.sort_unstable();
     Ok(scopes)
 }
 
+/// Whose key it is, which makes it the one kind or the other.
+#[derive(Clone, Copy)]
+enum Holder {
+    User(UserId),
+    Service(Uuid),
+}
+
 async fn insert(
     cx: &Ctx,
     conn: &mut AsyncPgConnection,
-    kind: KeyKind,
+    holder: Holder,
     name: &str,
     scopes: &[String],
-    service: Option<Uuid>,
     expires_at: Option<DateTime<Utc>>,
 ) -> Result<Made> {
     let mut shown = [0; SHOWN_BYTES];
     cx.source.fill(&mut shown);
-    let family = match kind {
-        KeyKind::Api => API_KEY_PREFIX,
-        KeyKind::Integration => INTEGRATION_KEY_PREFIX,
+    let (kind, family, user_id, service_id) = match holder {
+        Holder::User(user) => (KeyKind::Api, API_KEY_PREFIX, Some(user), None),
+        Holder::Service(service) => (KeyKind::Integration, INTEGRATION_KEY_PREFIX, None, Some(service)),
     };
     let prefix = format!("{family}{}", hex::encode(shown));
     let key = random_key(&cx.source, &format!("{prefix}_"));
@@ -121,7 +158,8 @@ async fn insert(
         prefix: &prefix,
         hash: &sha256(key.expose().as_bytes()),
         scopes,
-        service_id: service,
+        user_id,
+        service_id,
         expires_at,
         created_at: cx.now,
         created_by: &by,
@@ -166,46 +204,66 @@ pub async fn revoke(cx: &Ctx, conn: &mut AsyncPgConnection, id: KeyId, service: 
         return Ok(());
     }
     // After the lock: no token of this key is signed later than this.
-    let at = cx.source.now();
+    let at = store::now(conn).await?;
     let by = cx.principal.subject().to_string();
     let after = store::api_keys::revoke(conn, &before, at, &by).await?;
     audit::write(cx, conn, "api_key.revoked", Some(&before), Some(&after)).await?;
-    events::key_revoked(cx, conn, id, after.version, at).await
+    events::revoked(cx, conn, [Whose::Key(id)], at).await
 }
 
 /// Exchanges a key for a token of 60 s, or less when the key ends before. In a system transaction,
 /// because a key does not say its organization.
 ///
 /// # Errors
-/// Unauthenticated `invalid_key`: unknown, revoked and expired look the same.
-pub async fn exchange(cx: &Ctx, conn: &mut AsyncPgConnection, signer: &Signer, key: &str) -> Result<Token> {
+/// Unauthenticated `invalid_key`: unknown, revoked and expired look the same, and a key whose user is
+/// disabled or archived.
+pub async fn exchange(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    access: &AccessTable,
+    signer: &Signer,
+    key: &str,
+) -> Result<Token> {
     let used_before = cx.now - TOUCH_AFTER;
     let hash = sha256(key.as_bytes());
     let found = store::api_keys::find_good(conn, &hash, used_before).await?;
-    let Some((key, stale)) = found else {
-        return Err(Error::unauthenticated("invalid_key", "the key is not valid"));
-    };
+    let (key, stale) = found.ok_or_else(invalid_key)?;
+    let principal = principal(conn, access, &key).await?;
     if stale {
         store::api_keys::touch(conn, &key, cx.now, used_before).await?;
     }
-    let now = cx.source.now();
+    let now = store::now(conn).await?;
     let left = key.expires_at.map_or(TOKEN_TTL, |at| (at - now).min(TOKEN_TTL));
     let ttl = left.to_std().unwrap_or_default();
-    let claims = Claims::new(&principal(&key), key.org_id, ttl, &cx.source);
+    let claims = Claims::new_at(&principal, key.org_id, ttl, now, &cx.source);
     let token = Secret::new(signer.sign(&claims)?);
     Ok(Token { token, expires_at: claims.expires_at() })
 }
 
-fn principal(key: &ApiKey) -> Principal {
+/// What is said of every key that is not good.
+pub fn invalid_key() -> Error {
+    Error::unauthenticated(INVALID_KEY, "the key is not valid")
+}
+
+/// Who the key is at this time. Whoever changes the rights of its user waits until the transaction
+/// ends.
+async fn principal(conn: &mut AsyncPgConnection, access: &AccessTable, key: &ApiKey) -> Result<Principal> {
     let scopes = key.scopes.iter().map(String::as_str);
-    let (kind, permissions) = match key.kind {
-        KeyKind::Api => (PrincipalKind::ApiKey, scopes.chain([PROFILE]).collect()),
-        KeyKind::Integration => (PrincipalKind::IntegrationKey, scopes.collect()),
+    let (kind, permissions) = match key.user_id {
+        Some(user) => {
+            let user = store::users::get_to_sign(conn, key.org_id, user).await?;
+            if !user.is_active() {
+                return Err(invalid_key());
+            }
+            let scopes: Permissions = scopes.chain([PROFILE]).collect();
+            (PrincipalKind::ApiKey, scopes.intersection(&access.role(user.role.as_str())))
+        }
+        None => (PrincipalKind::IntegrationKey, scopes.collect()),
     };
     let mut principal = Principal::bare(kind, key.id.into(), key.name.clone());
     principal.permissions = permissions;
     principal.bound_service = key.service_id;
-    principal
+    Ok(principal)
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use platform::ctx::Principal;
 use platform::error::{Error, Result};
 use platform::token::PublicKey;
-use proto::api::v1::Role as ProtoRole;
 use proto::auth::v1 as pb;
 use proto::time::to_timestamp;
 use serde_json::Value as Json;
@@ -14,51 +14,6 @@ use crate::store::api_keys::ApiKey;
 use crate::store::organizations::Organization;
 use crate::store::teams::{Team, TeamMember};
 use crate::store::users::User;
-use crate::words::{KeyKind, Role, TeamRole, UserStatus};
-
-pub fn role_to_proto(role: Role) -> ProtoRole {
-    match role {
-        Role::Owner => ProtoRole::Owner,
-        Role::Admin => ProtoRole::Admin,
-        Role::Responder => ProtoRole::Responder,
-        Role::Viewer => ProtoRole::Viewer,
-    }
-}
-
-/// `None` for an unset or unknown one.
-pub fn role(number: i32) -> Option<Role> {
-    match ProtoRole::try_from(number).ok()? {
-        ProtoRole::Unspecified => None,
-        ProtoRole::Owner => Some(Role::Owner),
-        ProtoRole::Admin => Some(Role::Admin),
-        ProtoRole::Responder => Some(Role::Responder),
-        ProtoRole::Viewer => Some(Role::Viewer),
-    }
-}
-
-fn status_to_proto(status: UserStatus) -> pb::UserStatus {
-    match status {
-        UserStatus::Active => pb::UserStatus::Active,
-        UserStatus::Disabled => pb::UserStatus::Disabled,
-    }
-}
-
-/// `None` for an unset or unknown one.
-pub fn status(number: i32) -> Option<UserStatus> {
-    match pb::UserStatus::try_from(number).ok()? {
-        pb::UserStatus::Unspecified => None,
-        pb::UserStatus::Active => Some(UserStatus::Active),
-        pb::UserStatus::Disabled => Some(UserStatus::Disabled),
-    }
-}
-
-/// A member when nothing is said.
-pub fn team_role(number: i32) -> TeamRole {
-    match pb::TeamRole::try_from(number) {
-        Ok(pb::TeamRole::Manager) => TeamRole::Manager,
-        _ => TeamRole::Member,
-    }
-}
 
 pub fn labels(labels: &BTreeMap<String, String>) -> Result<Json> {
     serde_json::to_value(labels).map_err(Error::internal)
@@ -85,16 +40,28 @@ pub fn user(row: &User) -> pb::User {
         id: row.id.to_string(),
         email: row.email.clone(),
         name: row.name.clone(),
-        role: role_to_proto(row.role).into(),
+        role: row.role.wire(),
         password: None,
         time_zone: Some(row.time_zone.clone()),
         locale: row.locale.clone(),
-        status: status_to_proto(row.status).into(),
+        status: row.status.wire(),
         labels: labels_to_proto(&row.labels),
         created_at: Some(to_timestamp(row.created_at)),
         updated_at: Some(to_timestamp(row.updated_at)),
         archived_at: row.archived_at.map(to_timestamp),
         version: row.version,
+    }
+}
+
+/// A user is called what the account says, a key what its token says.
+pub fn me(principal: &Principal, organization: &Organization, row: Option<&User>) -> pb::Me {
+    pb::Me {
+        kind: principal.kind.as_str().to_owned(),
+        id: principal.id.to_string(),
+        name: row.map_or(&principal.name, |row| &row.name).clone(),
+        user: row.map(user),
+        organization: Some(self::organization(organization)),
+        permissions: principal.permissions.iter().map(str::to_owned).collect(),
     }
 }
 
@@ -112,30 +79,22 @@ pub fn team(row: &Team) -> pb::Team {
 }
 
 pub fn team_member(row: &TeamMember, user: &User) -> pb::TeamMember {
-    let role = match row.role {
-        TeamRole::Manager => pb::TeamRole::Manager,
-        TeamRole::Member => pb::TeamRole::Member,
-    };
     pb::TeamMember {
         team_id: row.team_id.to_string(),
         user_id: row.user_id.to_string(),
         name: user.name.clone(),
         email: user.email.clone(),
-        role: role.into(),
+        role: row.role.wire(),
         added_at: Some(to_timestamp(row.added_at)),
-        status: status_to_proto(user.status).into(),
+        status: user.status.wire(),
     }
 }
 
 pub fn api_key(row: &ApiKey) -> pb::ApiKey {
-    let kind = match row.kind {
-        KeyKind::Api => pb::ApiKeyKind::Api,
-        KeyKind::Integration => pb::ApiKeyKind::Integration,
-    };
     pb::ApiKey {
         id: row.id.to_string(),
         name: row.name.clone(),
-        kind: kind.into(),
+        kind: row.kind.wire(),
         scopes: row.scopes.clone(),
         service_id: row.service_id.map(|id| id.to_string()),
         prefix: row.prefix.clone(),
@@ -144,6 +103,7 @@ pub fn api_key(row: &ApiKey) -> pb::ApiKey {
         revoked_at: row.revoked_at.map(to_timestamp),
         created_at: Some(to_timestamp(row.created_at)),
         created_by: row.created_by.clone(),
+        user_id: row.user_id.map(|id| id.to_string()),
     }
 }
 

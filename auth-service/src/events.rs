@@ -13,7 +13,6 @@ use proto::time::to_timestamp;
 use proto::topics::AUTH;
 use uuid::Uuid;
 
-use crate::convert;
 use crate::store::users::User;
 use crate::words::{KeyId, SessionId, UserId};
 
@@ -24,6 +23,8 @@ pub static TOPIC: TopicSpec = TopicSpec::new(AUTH.name, AUTH.partitions, AUTH.re
 pub const USER_REGISTERED: &str = "pulseops.auth.user.registered.v1";
 /// A user was added to an organization.
 pub const USER_CREATED: &str = "pulseops.auth.user.created.v1";
+/// A user was renamed, or has another role, or was disabled, enabled or archived.
+pub const USER_CHANGED: &str = "pulseops.auth.user.changed.v1";
 /// Tokens are refused from now on.
 pub const ACCESS_REVOKED: &str = "pulseops.auth.access.revoked.v1";
 
@@ -34,6 +35,10 @@ pub async fn user_registered(cx: &Ctx, conn: &mut AsyncPgConnection, user: &User
 
 pub async fn user_created(cx: &Ctx, conn: &mut AsyncPgConnection, user: &User) -> Result<()> {
     tell_user(cx, conn, USER_CREATED, user, false).await
+}
+
+pub async fn user_changed(cx: &Ctx, conn: &mut AsyncPgConnection, user: &User) -> Result<()> {
+    tell_user(cx, conn, USER_CHANGED, user, false).await
 }
 
 async fn tell_user(
@@ -47,67 +52,48 @@ async fn tell_user(
         user_id: user.id.to_string(),
         email: user.email.clone(),
         name: user.name.clone(),
-        role: convert::role_to_proto(user.role).into(),
+        role: user.role.wire(),
         verified,
+        inactive: !user.is_active(),
     };
-    append(cx, conn, ty, user.id.into(), user.version, &data).await
+    outbox::append(conn, &[message(cx, ty, user.id.into(), user.version, &data)]).await
 }
 
-/// Every token of the user issued until `at` is refused; `version` is the user's.
-pub async fn user_revoked(
-    cx: &Ctx,
-    conn: &mut AsyncPgConnection,
-    user: UserId,
-    version: i64,
-    at: DateTime<Utc>,
-) -> Result<()> {
-    revoked(cx, conn, Subject::UserId(user.to_string()), user.into(), version, at).await
+/// Whose tokens are refused.
+#[derive(Clone, Copy, Debug)]
+pub enum Whose {
+    User(UserId),
+    Session(SessionId),
+    /// An API key or an integration key.
+    Key(KeyId),
 }
 
-/// As [`user_revoked`], for the tokens of one session.
-pub async fn session_revoked(
+/// Every token of these that was issued until `at` is refused.
+pub async fn revoked(
     cx: &Ctx,
     conn: &mut AsyncPgConnection,
-    session: SessionId,
-    version: i64,
+    whose: impl IntoIterator<Item = Whose>,
     at: DateTime<Utc>,
 ) -> Result<()> {
-    revoked(cx, conn, Subject::SessionId(session.to_string()), session.into(), version, at).await
+    let messages: Vec<_> = whose.into_iter().map(|whose| revocation(cx, whose, at)).collect();
+    metrics::counter!("pulseops_auth_revocations_total").increment(messages.len() as u64);
+    outbox::append(conn, &messages).await
 }
 
-/// As [`user_revoked`], for an API key or integration key.
-pub async fn key_revoked(
-    cx: &Ctx,
-    conn: &mut AsyncPgConnection,
-    key: KeyId,
-    version: i64,
-    at: DateTime<Utc>,
-) -> Result<()> {
-    revoked(cx, conn, Subject::KeyId(key.to_string()), key.into(), version, at).await
-}
-
-async fn revoked(
-    cx: &Ctx,
-    conn: &mut AsyncPgConnection,
-    subject: Subject,
-    aggregate: Uuid,
-    version: i64,
-    at: DateTime<Utc>,
-) -> Result<()> {
-    metrics::counter!("pulseops_auth_revocations_total").increment(1);
+/// It has no version: hearing it again changes nothing, and it may stand beside the event of the
+/// change that it comes from.
+fn revocation(cx: &Ctx, whose: Whose, at: DateTime<Utc>) -> Message {
+    let (subject, aggregate) = match whose {
+        Whose::User(id) => (Subject::UserId(id.to_string()), id.into()),
+        Whose::Session(id) => (Subject::SessionId(id.to_string()), id.into()),
+        Whose::Key(id) => (Subject::KeyId(id.to_string()), id.into()),
+    };
     let data = AccessRevoked { subject: Some(subject), at: Some(to_timestamp(at)) };
-    append(cx, conn, ACCESS_REVOKED, aggregate, version, &data).await
+    message(cx, ACCESS_REVOKED, aggregate, 0, &data)
 }
 
-async fn append(
-    cx: &Ctx,
-    conn: &mut AsyncPgConnection,
-    ty: &str,
-    aggregate: Uuid,
-    version: i64,
-    data: &impl prost::Message,
-) -> Result<()> {
+fn message(cx: &Ctx, ty: &str, aggregate: Uuid, version: i64, data: &impl prost::Message) -> Message {
     let envelope = Envelope::new(cx, crate::NAME, ty, aggregate, version);
     let key = cx.org.uuid().as_bytes().to_vec();
-    outbox::append(conn, &[Message::new(&TOPIC, Record::new(key, envelope, data))]).await
+    Message::new(&TOPIC, Record::new(key, envelope, data))
 }

@@ -3,12 +3,14 @@
 //! every change (schema `pulseops_auth`).
 //!
 //! - RPCs: Session, Me, User, Team, ApiKey and Access service of `pulseops.auth.v1`.
-//! - Topic out: `pulseops.auth.v1` (`user.registered`, `user.created`, `access.revoked`); none in.
+//! - Topic out: `pulseops.auth.v1` (`user.registered`, `user.created`, `user.changed`,
+//!   `access.revoked`); none in.
 //! - Asks incident-service whether a service exists before it gets an integration key.
 //!
 //! The invariant: rights taken away are gone. A token is signed under a lock on the user, session or
 //! key that it speaks for, a change takes the stronger lock, and its event names a time after every
-//! token that was signed before. Doors refuse those within a second.
+//! token that was signed before, by the database's clock. Doors refuse those within a second. An API
+//! key has its user's rights as they are at the time; an integration key belongs to the organization.
 //!
 //! No secret is stored readable: passwords are argon2id, tokens and keys SHA-256 of 256 random bits,
 //! signing keys sealed. None is logged or audited.

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use platform::access::AccessTable;
 use platform::bus::{Bus, Delivered, TailFrom};
 use platform::ctx::{Ctx, OrgId, Trace};
-use platform::error::{Error, Result};
+use platform::error::{Error, Kind, Result};
 use platform::rpc::{self, Transport};
 use platform::secret::DeploymentSecret;
 use platform::source::Source;
@@ -25,7 +25,7 @@ use proto::events::v1::access_revoked::Subject;
 use proto::time::{from_timestamp, to_timestamp};
 use tokio_util::sync::CancellationToken;
 
-use crate::convert;
+use crate::api_keys::{INVALID_KEY, invalid_key};
 use crate::events::{ACCESS_REVOKED, TOPIC};
 use crate::words::Role;
 
@@ -82,8 +82,13 @@ impl Exchange for AuthPeer {
     async fn exchange(&self, key: &str) -> Result<String> {
         let mut client = AccessServiceClient::new(self.transport.clone());
         let request = pb::AuthenticateRequest { key: key.to_owned() };
-        let answer = client.authenticate(rpc::request(&self.cx(OrgId::nil()), request)).await?;
-        Ok(answer.into_inner().token)
+        let answer = client.authenticate(rpc::request(&self.cx(OrgId::nil()), request)).await;
+        answer.map(|answer| answer.into_inner().token).map_err(|status| match Error::from(status) {
+            error if error.code == INVALID_KEY => error,
+            // No key is as long as that.
+            error if error.kind == Kind::Invalid => invalid_key(),
+            error => unsaid(error),
+        })
     }
 
     async fn confirm(&self, verified: &Verified) -> Result<()> {
@@ -93,13 +98,24 @@ impl Exchange for AuthPeer {
         let request = pb::ConfirmTokenRequest {
             user_id: principal.id.to_string(),
             session_id: principal.session.ok_or_else(refused)?.to_string(),
-            role: convert::role_to_proto(role).into(),
+            role: role.wire(),
             issued_at: Some(to_timestamp(verified.issued_at)),
         };
         let mut client = AccessServiceClient::new(self.transport.clone());
-        let answer = client.confirm_token(rpc::request(&self.cx(verified.org), request)).await?;
+        let answer = client.confirm_token(rpc::request(&self.cx(verified.org), request)).await;
+        let answer = answer.map_err(|status| unsaid(status.into()))?;
         if answer.into_inner().valid { Ok(()) } else { Err(refused()) }
     }
+}
+
+/// auth-service did not answer what it was asked. A refusal is then one of our own token, and must not
+/// be taken for one of the caller's.
+fn unsaid(error: Error) -> Error {
+    if error.is_retryable() {
+        return error;
+    }
+    let detail = "auth-service does not say whether this is good";
+    Error::unavailable("auth_unavailable", detail).with_retry_after(RETRY).with_source(error)
 }
 
 /// Tells `verifier` what is revoked, until `shutdown`: one task a process. While the bus does not

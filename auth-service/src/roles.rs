@@ -90,11 +90,14 @@ pub struct Ending {
     pub tokens: bool,
     /// Sessions end too: their refresh tokens are refused.
     pub sessions: Option<SessionEnd>,
+    /// Tokens of the user's API keys are refused: an exchange gives what the user may do from now on.
+    pub keys: bool,
 }
 
 /// A new role needs new tokens; a new password, a disabled or an archived account end the sessions.
+/// Keys do not hang on the password.
 pub fn ending(change: Change) -> Ending {
-    let Some(before) = change.before else { return Ending { tokens: false, sessions: None } };
+    let Some(before) = change.before else { return Ending { tokens: false, sessions: None, keys: false } };
     let after = change.after;
     let sessions = if after.archived && !before.archived {
         Some(SessionEnd::Archived)
@@ -105,7 +108,8 @@ pub fn ending(change: Change) -> Ending {
     } else {
         None
     };
-    Ending { tokens: sessions.is_some() || after.role != before.role, sessions }
+    let tokens = sessions.is_some() || after.role != before.role;
+    Ending { tokens, sessions, keys: tokens && after != before }
 }
 
 #[cfg(test)]
@@ -208,7 +212,8 @@ mod tests {
             let ending = ending(Change { before: Some(before), after, password });
             let lost = after.role != before.role || (after.archived && !before.archived)
                 || (after.status == UserStatus::Disabled && before.status == UserStatus::Active);
-            prop_assert!(!lost || ending.tokens);
+            prop_assert!(!lost || (ending.tokens && ending.keys));
+            prop_assert!(!ending.keys || before != after, "a password alone ends no key");
             prop_assert!(ending.sessions.is_none() || ending.tokens);
         }
     }

@@ -9,6 +9,7 @@ diesel::table! {
         prefix -> Text,
         hash -> Bytea,
         scopes -> Array<Text>,
+        user_id -> Nullable<Uuid>,
         service_id -> Nullable<Uuid>,
         expires_at -> Nullable<Timestamptz>,
         last_used_at -> Nullable<Timestamptz>,

@@ -15,7 +15,7 @@ use platform::secret::{Secret, random_key, sha256};
 use platform::token::{Claims, Signer};
 
 use crate::audit;
-use crate::events;
+use crate::events::{self, Whose};
 use crate::refresh::{Decision, Presented, decide};
 use crate::store;
 use crate::store::organizations::Organization;
@@ -51,15 +51,20 @@ fn principal(user: &User, session: Option<SessionId>) -> Principal {
     principal
 }
 
-/// Signs in a user whose password was right.
+/// Signs in a user whose password is that of `hash`.
 ///
 /// # Errors
-/// Forbidden `user_disabled`; Unauthenticated `invalid_credentials` when the account ended meanwhile.
-pub async fn login(cx: &Ctx, conn: &mut AsyncPgConnection, signer: &Signer, user: UserId) -> Result<Signed> {
-    let user = store::users::get_to_sign(conn, cx.org, user).await?;
-    if user.archived_at.is_some() {
-        return Err(invalid_credentials());
-    }
+/// Forbidden `user_disabled`; Unauthenticated `invalid_credentials` when the account has ended or has
+/// another password meanwhile.
+pub async fn login(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    signer: &Signer,
+    user: UserId,
+    hash: &Secret<String>,
+) -> Result<Signed> {
+    let user = store::users::find_to_sign_in(conn, cx.org, user, hash.expose()).await?;
+    let user = user.filter(|user| user.archived_at.is_none()).ok_or_else(invalid_credentials)?;
     if !user.is_active() {
         return Err(Error::forbidden("user_disabled", "this account is disabled"));
     }
@@ -108,7 +113,8 @@ async fn sign(
     store::sessions::insert_token(conn, &token).await?;
     let organization = store::organizations::get(conn, user.org_id).await?;
     let principal = principal(&user, Some(session));
-    let claims = Claims::new(&principal, user.org_id, ACCESS_TTL, &cx.source);
+    let now = store::now(conn).await?;
+    let claims = Claims::new_at(&principal, user.org_id, ACCESS_TTL, now, &cx.source);
     let access_token = Secret::new(signer.sign(&claims)?);
     Ok(Signed { user, organization, access_token, refresh_token })
 }
@@ -196,10 +202,10 @@ pub async fn logout(cx: &Ctx, conn: &mut AsyncPgConnection) -> Result<()> {
 async fn end(cx: &Ctx, conn: &mut AsyncPgConnection, session: SessionId, why: SessionEnd) -> Result<()> {
     let before = store::sessions::find_to_change(conn, cx.org, session).await?;
     // After the lock: no token of this session is signed later than this.
-    let at = cx.source.now();
+    let at = store::now(conn).await?;
     if let Some(ended) = store::sessions::revoke(conn, cx.org, session, at, why).await? {
         audit::write(cx, conn, "session.revoked", before.as_ref(), Some(&ended)).await?;
-        events::session_revoked(cx, conn, session, ended.version, at).await?;
+        events::revoked(cx, conn, [Whose::Session(session)], at).await?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use proto::auth::v1 as pb;
 
 use crate::store::teams::{Team, TeamChange, TeamMember};
 use crate::store::users::User;
-use crate::words::{TeamId, UserId};
+use crate::words::{TeamId, TeamRole, UserId};
 use crate::{audit, convert, store};
 
 /// Makes a team.
@@ -33,6 +33,12 @@ pub async fn create(cx: &Ctx, conn: &mut AsyncPgConnection, new: &pb::Team) -> R
     store::teams::insert(conn, &team).await.map_err(|error| error.under("team"))?;
     audit::write(cx, conn, "team.created", None, Some(&team)).await?;
     Ok(team)
+}
+
+/// # Errors
+/// NotFound.
+pub async fn get(cx: &Ctx, conn: &mut AsyncPgConnection, id: TeamId) -> Result<Team> {
+    store::teams::get(conn, cx.org, id).await
 }
 
 /// A page of teams and the token of the next.
@@ -96,7 +102,7 @@ pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: TeamId) -> Resu
 /// Puts a user into a team, or changes the role there.
 ///
 /// # Errors
-/// NotFound for the team; Conflict `archived`; Invalid `invalid_reference` at `user_id`.
+/// NotFound for the team; Conflict `archived`; Invalid `unknown_reference` at `user_id`.
 pub async fn put_member(
     cx: &Ctx,
     conn: &mut AsyncPgConnection,
@@ -112,7 +118,7 @@ pub async fn put_member(
         org_id: cx.org,
         team_id: team,
         user_id: user.id,
-        role: convert::team_role(request.role),
+        role: TeamRole::from_wire(request.role).unwrap_or(TeamRole::Member),
         added_at: cx.now,
         added_by: cx.principal.subject().to_string(),
     };
@@ -128,7 +134,7 @@ pub async fn put_member(
 }
 
 async fn new_member(cx: &Ctx, conn: &mut AsyncPgConnection, id: UserId) -> Result<User> {
-    let refused = || Error::field("user_id", "invalid_reference", "is no user of the organization");
+    let refused = || Error::field("user_id", "unknown_reference", "is no user of the organization");
     match store::users::get_to_sign(conn, cx.org, id).await {
         Ok(user) if user.archived_at.is_none() => Ok(user),
         Ok(_) => Err(refused()),

@@ -3,13 +3,15 @@
 use chrono_tz::Tz;
 use diesel_async::AsyncPgConnection;
 use platform::access::AccessTable;
-use platform::ctx::{Ctx, Permissions, parse_ids};
+use platform::ctx::{Ctx, Permissions, PrincipalKind, parse_ids};
 use platform::error::{Error, Result};
 use platform::page::{CONFIG_SORTS, ConfigKey};
 use platform::secret::Secret;
 use proto::auth::v1 as pb;
 
+use crate::events::Whose;
 use crate::roles::{self, Caller, Change, Refusal};
+use crate::store::organizations::Organization;
 use crate::store::users::{Filter, NewUser, User, UserChange};
 use crate::words::{Role, TeamId, UserId, UserStatus};
 use crate::{audit, convert, events, passwords, store};
@@ -40,8 +42,8 @@ pub async fn create(
     new: &pb::User,
     password_hash: Option<&Secret<String>>,
 ) -> Result<User> {
-    let role = convert::role(new.role).ok_or_else(|| required("user.role"))?;
-    let status = convert::status(new.status).unwrap_or(UserStatus::Active);
+    let role = Role::from_wire(new.role).ok_or_else(|| required("user.role"))?;
+    let status = UserStatus::from_wire(new.status).unwrap_or(UserStatus::Active);
     check_words(new)?;
     let after = roles::Standing { role, status, archived: false };
     let change = Change { before: None, after, password: password_hash.is_some() };
@@ -70,6 +72,27 @@ pub async fn create(
     Ok(user)
 }
 
+/// # Errors
+/// NotFound.
+pub async fn get(cx: &Ctx, conn: &mut AsyncPgConnection, id: UserId) -> Result<User> {
+    store::users::get(conn, cx.org, id).await
+}
+
+/// The caller, when it is a user, and the organization.
+pub async fn me(cx: &Ctx, conn: &mut AsyncPgConnection) -> Result<(Organization, Option<User>)> {
+    let organization = store::organizations::get(conn, cx.org).await?;
+    let user = match cx.principal.kind {
+        PrincipalKind::User => Some(get(cx, conn, UserId(cx.principal.id)).await?),
+        _ => None,
+    };
+    Ok((organization, user))
+}
+
+/// The owners who can act.
+pub async fn owners(cx: &Ctx, conn: &mut AsyncPgConnection) -> Result<Vec<UserId>> {
+    store::users::owners(conn, cx.org, None).await
+}
+
 /// A page of users and the token of the next.
 pub async fn list(
     cx: &Ctx,
@@ -77,7 +100,7 @@ pub async fn list(
     request: &pb::ListUsersRequest,
 ) -> Result<(Vec<User>, String)> {
     let page = platform::page!(request, CONFIG_SORTS, "created_at")?;
-    let roles: Vec<Role> = request.role.iter().filter_map(|role| convert::role(*role)).collect();
+    let roles: Vec<Role> = request.role.iter().filter_map(|role| Role::from_wire(*role)).collect();
     let teams: Vec<TeamId> = parse_ids("team_id", &request.team_id)?;
     let filter = Filter { roles: &roles, teams: &teams, archived: request.archived };
     let rows = store::users::list(conn, cx.org, filter, &page).await?;
@@ -105,8 +128,8 @@ pub async fn update(
         passwords::check_not_email(password.plain.expose(), &before.email, "user.password")?;
     }
     let touches_password = mask.is_some_and(|mask| mask.paths.iter().any(|path| path == "password"));
-    let role = convert::role(merged.role).ok_or_else(|| required("user.role"))?;
-    let status = convert::status(merged.status).ok_or_else(|| required("user.status"))?;
+    let role = Role::from_wire(merged.role).ok_or_else(|| required("user.role"))?;
+    let status = UserStatus::from_wire(merged.status).ok_or_else(|| required("user.status"))?;
     let after = roles::Standing { role, status, archived: false };
     let change = Change { before: Some(before.standing()), after, password: touches_password };
     let others = store::users::owners(conn, cx.org, Some(id)).await?.len();
@@ -131,6 +154,9 @@ pub async fn update(
     let user = store::users::update(conn, cx.org, id, &row).await?;
     let action = if touches_password { "user.password_changed" } else { "user.updated" };
     audit::write(cx, conn, action, Some(&before), Some(&user)).await?;
+    if user.name != before.name || user.standing() != before.standing() {
+        events::user_changed(cx, conn, &user).await?;
+    }
     end_access(cx, conn, change, &user).await?;
     Ok(user)
 }
@@ -168,6 +194,7 @@ pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, access: &AccessTabl
         audit::write(cx, conn, "team_member.removed", Some(&membership), None).await?;
     }
     audit::write(cx, conn, "user.archived", Some(&before), Some(&user)).await?;
+    events::user_changed(cx, conn, &user).await?;
     end_access(cx, conn, change, &user).await
 }
 
@@ -182,18 +209,20 @@ async fn lock(cx: &Ctx, conn: &mut AsyncPgConnection, id: UserId) -> Result<User
     Ok(user)
 }
 
-/// Tokens, and sessions when it says so, end as far as `change` takes rights away.
+/// Tokens of the user and of the user's keys, and sessions, end as far as `change` takes rights away.
 async fn end_access(cx: &Ctx, conn: &mut AsyncPgConnection, change: Change, user: &User) -> Result<()> {
     let ending = roles::ending(change);
     // After the lock on the user: no token with the old rights is signed later than this.
-    let at = cx.source.now();
+    let at = store::now(conn).await?;
     if let Some(why) = ending.sessions {
         store::sessions::revoke_of_user(conn, cx.org, user.id, at, why).await?;
     }
-    if ending.tokens {
-        events::user_revoked(cx, conn, user.id, user.version, at).await?;
-    }
-    Ok(())
+    let whose = ending.tokens.then_some(Whose::User(user.id));
+    let keys = match ending.keys {
+        true => store::api_keys::of_user(conn, cx.org, user.id).await?,
+        false => Vec::new(),
+    };
+    events::revoked(cx, conn, whose.into_iter().chain(keys.into_iter().map(Whose::Key)), at).await
 }
 
 fn decide(cx: &Ctx, access: &AccessTable, change: Change, other_owners: usize) -> Result<()> {
@@ -215,7 +244,7 @@ fn decide(cx: &Ctx, access: &AccessTable, change: Change, other_owners: usize) -
 fn check_words(user: &pb::User) -> Result<()> {
     let zone = user.time_zone.as_deref().unwrap_or(DEFAULT_TIME_ZONE);
     if zone.parse::<Tz>().is_err() {
-        return Err(Error::field("user.time_zone", "time_zone", "must be an IANA time zone"));
+        return Err(Error::field("user.time_zone", "unknown_time_zone", "must be an IANA time zone"));
     }
     if user.locale.as_deref().is_some_and(|locale| !is_language_tag(locale)) {
         return Err(Error::field("user.locale", "locale", "must be a BCP 47 language tag"));

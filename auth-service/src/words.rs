@@ -1,21 +1,23 @@
 //! Closed sets of words: text with a CHECK in the database, enums here.
 
+use proto::{api::v1 as api, auth::v1 as pb};
+
 platform::words! {
     /// What a user may do, strongest first; the matrix stands in the contract.
-    Role { Owner = "owner", Admin = "admin", Responder = "responder", Viewer = "viewer" }
+    Role as api::Role { Owner = "owner", Admin = "admin", Responder = "responder", Viewer = "viewer" }
 }
 
 platform::words! {
     /// Whether a user can sign in.
-    UserStatus { Active = "active", Disabled = "disabled" }
+    UserStatus as pb::UserStatus { Active = "active", Disabled = "disabled" }
 }
 
 platform::words! {
-    TeamRole { Manager = "manager", Member = "member" }
+    TeamRole as pb::TeamRole { Manager = "manager", Member = "member" }
 }
 
 platform::words! {
-    KeyKind { Api = "api", Integration = "integration" }
+    KeyKind as pb::ApiKeyKind { Api = "api", Integration = "integration" }
 }
 
 platform::words! {

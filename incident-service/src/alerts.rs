@@ -1,30 +1,49 @@
 //! Alerts: what detectors say, counted under their dedup key. A new one opens an incident.
 
-mod auto_resolve;
+mod due;
 mod signal;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncPgConnection;
 use platform::ctx::{Ctx, parse_ids};
 use platform::error::Result;
+use platform::leased;
 use platform::page::Page;
 use proto::incident::v1 as wire;
 
-pub use auto_resolve::AutoResolve;
+pub use due::DueAlerts;
 pub use signal::{Signal, apply};
 
 use crate::convert;
-use crate::kinds::{AlertId, AlertStatus, Severity};
+use crate::kinds::{AlertId, AlertStatus, ServiceId, Severity};
 use crate::store::TimeKey;
-use crate::store::alerts::{self as store, Alert, Filter};
+use crate::store::alerts::{self as store, Alert, Filter, Quiet};
 use crate::store::incidents::{self, Named};
 
-/// Leased: an alert that stays quiet resolves itself.
+/// Leased: an alert that stays quiet resolves itself, one that was not told of for a pause is told.
 pub const TABLE: &str = "alerts";
 
 /// When an alert that was last triggered at `last` resolves itself.
 pub fn due_at(last: DateTime<Utc>, auto_resolve_ms: Option<i64>) -> Option<DateTime<Utc>> {
     last.checked_add_signed(TimeDelta::milliseconds(auto_resolve_ms?))
+}
+
+/// Open alerts resolve themselves after `quiet_ms` without an event, from now on.
+pub async fn set_quiet(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    (service, whose): (ServiceId, Quiet),
+    quiet_ms: Option<i64>,
+) -> Result<()> {
+    leased::wake_on_commit(conn, TABLE);
+    store::set_quiet(conn, (cx.org, service, whose), quiet_ms, due_at(cx.now, quiet_ms)).await
+}
+
+/// Whether a service is paused, or there at all, is different: its alerts without incidents are
+/// looked at.
+pub async fn look(cx: &Ctx, conn: &mut AsyncPgConnection, service: ServiceId) -> Result<()> {
+    leased::wake_on_commit(conn, TABLE);
+    store::look(conn, cx.org, service, cx.now).await
 }
 
 pub async fn get(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<Alert> {

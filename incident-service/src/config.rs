@@ -11,12 +11,13 @@ pub struct Config {
     pub lateness_ms: u32,
     /// Events of one partition that are handled in one transaction at most.
     pub max_batch: usize,
-    /// Alerts that resolve themselves at the same time at most.
+    /// Commits at the same time at most in which alerts resolve themselves, up to a hundred of one
+    /// organization in each.
     pub auto_resolve_concurrency: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { lateness_ms: 300_000, max_batch: 500, auto_resolve_concurrency: 4 }
+        Self { lateness_ms: 300_000, max_batch: 500, auto_resolve_concurrency: 2 }
     }
 }

@@ -1,29 +1,26 @@
 //! What this service listens to: `pulseops.events.v1`, consumer `rules`.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncPgConnection;
 use platform::bus::Delivered;
 use platform::consumer::{After, BatchCtx, Handler};
 use platform::error::Result;
 
 use crate::alerts::{self, Signal};
-use crate::engine::{Decided, Event, Fired, Matched, Memory, RuleSet, RuleSets, Window, decide, matches};
+use crate::engine::{
+    Breaks, Decided, Event, Fired, Known, Matched, Memory, RuleSet, RuleSets, Window, Windows, decide,
+    matches,
+};
 use crate::json::{Actor, Source};
 use crate::kinds::SourceKind;
 use crate::store::windows::{self, WindowKey};
 
 /// Name of the consumer.
 pub const RULES: &str = "rules";
-
-/// Rules run this long at once; then others on this thread, lease keepers among them, have their turn.
-const WORK: Duration = Duration::from_millis(5);
-/// Postgres ends a transaction that it hears nothing of for a lease's time.
-const SILENCE: Duration = Duration::from_secs(1);
 
 /// Applies the rules to batches of events.
 #[derive(Debug)]
@@ -46,35 +43,33 @@ impl Rules {
             batch.iter().map(|record| Event::decode(record, self.lateness)).collect::<Result<_>>()?;
         let keys: HashSet<_> = events.iter().map(|event| (event.org, event.service)).collect();
         let keys: Vec<_> = keys.into_iter().collect();
-        let sets = self.sets.load(conn, &keys).await?;
+        let mut breaks = Breaks::begin();
+        let sets = self.sets.load(conn, &keys, &mut breaks).await?;
         let unknown = events.iter().filter(|event| !sets.contains_key(&(event.org, event.service)));
         let unknown = unknown.count() as u64;
         metrics::counter!("pulseops_incident_events_total").increment(events.len() as u64);
         metrics::counter!("pulseops_incident_events_of_unknown_service_total").increment(unknown);
         let mut matched = Vec::new();
-        let (mut worked, mut spoke) = (Instant::now(), Instant::now());
         for (record, event) in events.into_iter().enumerate() {
             let set: Option<&Arc<RuleSet>> = sets.get(&(event.org, event.service));
             matched.extend(set.and_then(|set| matches(record, event, set)));
-            if worked.elapsed() > WORK {
-                tokio::task::yield_now().await;
-                worked = Instant::now();
-            }
-            if spoke.elapsed() > SILENCE {
-                windows::keep_alive(conn).await?;
-                spoke = Instant::now();
-            }
+            breaks.take(conn).await?;
         }
         Ok(matched)
     }
 
     /// Leaves out events that were counted before, in this batch or an earlier one.
-    async fn unseen(&self, conn: &mut AsyncPgConnection, matched: Vec<Matched>) -> Result<Vec<Matched>> {
+    async fn unseen(
+        &self,
+        conn: &mut AsyncPgConnection,
+        matched: Vec<Matched>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Matched>> {
         let mut sightings = BTreeMap::new();
         let mut first: Vec<Matched> = Vec::with_capacity(matched.len());
         let total = matched.len();
         for event in matched {
-            if sightings.insert(event.identity(), event.sighting(self.lateness)).is_none() {
+            if sightings.insert(event.identity(), event.sighting(self.lateness, now)).is_none() {
                 first.push(event);
             }
         }
@@ -92,7 +87,7 @@ impl Rules {
         conn: &mut AsyncPgConnection,
         partition: i32,
         events: &[Matched],
-    ) -> Result<HashMap<WindowKey, (i64, Window)>> {
+    ) -> Result<Windows> {
         let keys: HashSet<WindowKey> = events.iter().flat_map(Matched::windows).collect();
         let keys: Vec<WindowKey> = keys.into_iter().collect();
         let mut known = self.memory.take(partition, &keys);
@@ -103,7 +98,8 @@ impl Rules {
                     tracing::error!(rule.id = %row.rule_id, "the state of a window cannot be read; it starts anew");
                     Window::default()
                 });
-                known.insert(row.key(), (row.generation, window));
+                let (key, generation, expires_at) = (row.key(), row.generation, row.expires_at);
+                known.insert(key, Known { generation, window, expires_at });
             }
         }
         Ok(known)
@@ -122,14 +118,14 @@ impl Handler for Rules {
         if matched.is_empty() {
             return Ok(After::none());
         }
-        let events = self.unseen(conn, matched).await?;
+        let events = self.unseen(conn, matched, cx.now).await?;
         let windows = self.windows(conn, cx.partition, &events).await?;
-        let decided = decide(&events, windows, self.lateness);
+        let decided = decide(&events, windows, self.lateness, cx.now);
         let signals = signals(cx, batch, &decided);
         windows::save(conn, &decided.changed).await?;
         alerts::apply(conn, signals).await?;
-        let (memory, partition) = (self.memory.clone(), cx.partition);
-        Ok(After::call(move || memory.keep(partition, decided.windows)))
+        let (memory, partition, now) = (self.memory.clone(), cx.partition, cx.now);
+        Ok(After::call(move || memory.keep(partition, decided.windows, now)))
     }
 
     fn lost(&self, partition: i32) {
@@ -141,7 +137,6 @@ fn signals(cx: &BatchCtx, batch: &[Delivered], decided: &Decided) -> Vec<Signal>
     let signal = |fired: &Fired| {
         let rule = &fired.set.rules[fired.rule].row;
         let service = fired.set.service.clone();
-        let quiet = [rule.auto_resolve_ms, service.auto_resolve_ms];
         Signal {
             cx: cx.ctx(&batch[fired.record]),
             source: Source { kind: SourceKind::Rule, id: rule.id.uuid(), name: rule.name.clone() },
@@ -153,7 +148,7 @@ fn signals(cx: &BatchCtx, batch: &[Delivered], decided: &Decided) -> Vec<Signal>
             attributes: fired.attributes.clone(),
             firings: fired.firings,
             cooldown_ms: rule.cooldown_ms,
-            auto_resolve_ms: quiet.into_iter().flatten().min(),
+            auto_resolve_ms: rule.quiet_ms(&service),
             service,
         }
     };

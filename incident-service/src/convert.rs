@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use crate::json::{Actor, ActorKind, Condition, ExternalRef, Image, Link, Source};
 use crate::kinds::UrgencyRule;
 use crate::store::alerts::Alert;
-use crate::store::incidents::Incident;
+use crate::store::incidents::{Incident, State};
 use crate::store::rules::Rule;
 use crate::store::services::Service;
 use crate::store::timeline::Entry;
@@ -217,12 +217,12 @@ fn external_ref(known: &ExternalRef) -> wire::ExternalRef {
     wire::ExternalRef { system: known.system.clone(), id: known.id.clone(), url: known.url.clone() }
 }
 
-pub fn state(row: &Incident) -> wire::IncidentState {
+pub fn state(row: &State) -> wire::IncidentState {
     wire::IncidentState {
         incident_id: row.id.to_string(),
-        status: row.life.status.wire(),
-        acknowledged_at: time(row.life.acknowledged_at),
-        resolved_at: time(row.life.resolved_at),
+        status: row.status.wire(),
+        acknowledged_at: time(row.acknowledged_at),
+        resolved_at: time(row.resolved_at),
         version: row.version,
     }
 }

@@ -4,6 +4,7 @@
 //! changed rule comes into force: every batch compares, in its own transaction, the versions of the
 //! rule sets it is about to use, so a rule governs each event accepted after its 2xx.
 
+mod breaks;
 mod decide;
 mod event;
 mod memory;
@@ -12,10 +13,11 @@ mod sets;
 mod template;
 mod window;
 
+pub use breaks::Breaks;
 pub use decide::{Decided, Fired, Matched, decide, matches};
-pub use event::{Event, sample_to_cel};
-pub use memory::Memory;
-pub use selection::{BadExpression, Names, Scope, Selection};
-pub use sets::{CompiledRule, RuleSet, RuleSets};
+pub use event::{Event, sample_scope};
+pub use memory::{Known, Memory, Windows};
+pub use selection::{Names, Selection};
+pub use sets::{CompiledRule, RuleSet, RuleSets, Sets};
 pub use template::{BadTemplate, Template};
 pub use window::{Limit, Window};

@@ -3,6 +3,7 @@
 
 mod edit;
 mod open;
+mod quiet;
 mod respond;
 
 use chrono::{DateTime, Utc};
@@ -14,7 +15,8 @@ use proto::incident::v1 as wire;
 
 pub use edit::{assign, check_assignees, escalate, set_severity, update};
 pub use open::{Opening, create, open};
-pub use respond::{Response, act, resolve_if_quiet};
+pub use quiet::resolve_quiet;
+pub use respond::{Response, act};
 
 use crate::announce::{self, Extra, Step};
 use crate::convert;

@@ -29,7 +29,7 @@ mod rules;
 mod schema;
 mod services;
 pub mod store;
-mod sweep;
+pub mod sweep;
 mod timeline;
 
 use std::sync::Arc;
@@ -71,8 +71,8 @@ pub async fn build(deps: &Deps, config: &Config) -> Result<Service> {
     let rules = consumers::Rules::new(TimeDelta::milliseconds(i64::from(config.lateness_ms)));
     let options = Options { max_records: config.max_batch.max(1), ..Options::default() };
     deps.consume(&consumers, consumers::RULES, &EVENTS, options, Arc::new(rules)).await?;
-    let auto_resolve = Arc::new(alerts::AutoResolve::new(&db, &deps.source));
-    deps.drive(&db, auto_resolve, Handle::default(), config.auto_resolve_concurrency);
+    let due = Arc::new(alerts::DueAlerts::new(&db, &deps.source));
+    deps.drive(&db, due, Handle::default(), config.auto_resolve_concurrency);
     sweep::start(deps, &db);
     let doors = grpc::Doors::new(db, peers::Peers::new(&deps.directory));
     Ok(doors.add_to(Service::builder(NAME)).behind(deps.door.clone()))

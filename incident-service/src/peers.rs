@@ -14,6 +14,9 @@ use proto::workflow::v1::escalation_policy_service_client::EscalationPolicyServi
 use crate::NAME;
 use crate::services::References;
 
+/// Code at a field that refers to what is not there.
+pub const UNKNOWN_REFERENCE: &str = "unknown_reference";
+
 /// A thing of another service, with its name as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
@@ -41,7 +44,7 @@ impl Peers {
     /// Looks up what a service is to refer to, among the fields that `named` lets through.
     ///
     /// # Errors
-    /// Invalid at the field: `not_found` or `archived`; those of the call.
+    /// Invalid at the field: `unknown_reference` or `archived`; those of the call.
     pub async fn references(
         &self,
         cx: &Ctx,
@@ -96,7 +99,7 @@ impl Peers {
 
 fn unknown(field: &str, error: Error) -> Error {
     match error.kind {
-        Kind::NotFound => Error::field(field, "not_found", "does not exist"),
+        Kind::NotFound => Error::field(field, UNKNOWN_REFERENCE, "does not exist"),
         _ => error,
     }
 }

@@ -1,23 +1,30 @@
 //! Rules: compiled when they are saved, so that a bad one never reaches the engine.
 
+use chrono::{DateTime, Utc};
 use diesel_async::AsyncPgConnection;
 use platform::ctx::{Ctx, parse_ids};
 use platform::error::{Error, FieldError, Result};
 use platform::page::{CONFIG_SORTS, ConfigKey};
 use proto::incident::v1 as wire;
 
+use crate::alerts;
 use crate::convert;
-use crate::engine::{Names, Scope, Selection, Template, sample_to_cel};
+use crate::engine::{Names, Selection, Template, sample_scope};
 use crate::json::{Condition, Json};
 use crate::kinds::{RuleId, ServiceId, Severity};
+use crate::peers::UNKNOWN_REFERENCE;
+use crate::store::alerts::Quiet;
 use crate::store::rules::{self as store, Filter, Rule};
 use crate::store::services;
+
+/// Rules of one service at most, archived ones left out: the engine reads them all at once.
+const MAX_RULES: i64 = 500;
 
 pub async fn create(cx: &Ctx, conn: &mut AsyncPgConnection, draft: wire::Rule) -> Result<Rule> {
     let service_id = ServiceId::parse("rule.service_id", &draft.service_id)?;
     let service = services::find(conn, cx.org, service_id)
         .await?
-        .ok_or_else(|| Error::field("rule.service_id", "not_found", "there is no such service"))?;
+        .ok_or_else(|| Error::field("rule.service_id", UNKNOWN_REFERENCE, "there is no such service"))?;
     if service.archived_at.is_some() {
         return Err(Error::field("rule.service_id", "archived", "this service is archived"));
     }
@@ -29,7 +36,6 @@ pub async fn create(cx: &Ctx, conn: &mut AsyncPgConnection, draft: wire::Rule) -
         slug: draft.slug.clone(),
         name: String::new(),
         selection: String::new(),
-        event_names: Vec::new(),
         condition: Json(Condition::Each),
         group_by: Vec::new(),
         generation: 0,
@@ -48,8 +54,13 @@ pub async fn create(cx: &Ctx, conn: &mut AsyncPgConnection, draft: wire::Rule) -
         version: 1,
     };
     write(&mut rule, draft)?;
-    store::insert(conn, &rule).await.map_err(slug_taken)?;
+    // First, because it keeps others from adding rules until the transaction ends.
     services::touch_rules(conn, cx.org, service_id).await?;
+    if store::count(conn, cx.org, service_id).await? >= MAX_RULES {
+        let detail = format!("a service has at most {MAX_RULES} rules");
+        return Err(Error::field("rule.service_id", "too_many_rules", detail));
+    }
+    store::insert(conn, &rule).await.map_err(slug_taken)?;
     Ok(rule)
 }
 
@@ -69,8 +80,14 @@ pub async fn update(
     cx.expect_version(rule.version)?;
     let (patch, mask) = (request.rule.as_ref(), request.update_mask.as_ref());
     let merged = proto::update("rule", &convert::rule(&rule), patch, mask)?;
+    let quiet_ms = rule.auto_resolve_ms;
     write(&mut rule, merged)?;
     changed(cx, conn, &mut rule).await?;
+    if rule.auto_resolve_ms != quiet_ms {
+        let service = services::get(conn, cx.org, rule.service_id).await?;
+        let whose = (service.id, Quiet::OfRule(rule.id));
+        alerts::set_quiet(cx, conn, whose, rule.quiet_ms(&service)).await?;
+    }
     Ok(rule)
 }
 
@@ -100,7 +117,7 @@ pub async fn get(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<Rul
 /// Takes what the contract lets callers set, compiled. What a window counts by another rule is
 /// another generation.
 fn write(rule: &mut Rule, from: wire::Rule) -> Result<()> {
-    let selection = compile("rule.", &from.selection, &from.dedup_key, &from.title)?;
+    compile("rule.", &from.selection, &from.dedup_key, &from.title)?;
     let condition = Json(convert::read_condition(from.condition)?);
     let counts_the_same =
         rule.selection == from.selection && rule.condition == condition && rule.group_by == from.group_by;
@@ -109,7 +126,6 @@ fn write(rule: &mut Rule, from: wire::Rule) -> Result<()> {
     }
     rule.severity = Severity::from_wire(from.severity)
         .ok_or_else(|| Error::field("rule.severity", "required", "must be set"))?;
-    rule.event_names = event_names(&selection);
     rule.selection = from.selection;
     rule.condition = condition;
     rule.group_by = from.group_by;
@@ -150,14 +166,25 @@ fn compile(prefix: &str, selection: &str, dedup_key: &str, title: &str) -> Resul
     }
 }
 
-/// Compiles a rule without saving it and says which of the sample events it selects.
-pub fn validate(cx: &Ctx, request: &wire::ValidateRuleRequest) -> Result<wire::ValidateRuleResponse> {
+/// What the sample events of one request may cost together, in the expressions' steps.
+const SAMPLE_BUDGET: u64 = 10 * expression::BUDGET;
+
+/// Compiles a rule without saving it and says which of the sample events it selects. The work is
+/// bounded, and others' requests do not wait for it.
+pub async fn validate(cx: &Ctx, request: wire::ValidateRuleRequest) -> Result<wire::ValidateRuleResponse> {
+    let now = cx.now;
+    tokio::task::spawn_blocking(move || selected(&request, now)).await.map_err(Error::internal)?
+}
+
+fn selected(request: &wire::ValidateRuleRequest, now: DateTime<Utc>) -> Result<wire::ValidateRuleResponse> {
     let selection = compile("", &request.selection, &request.dedup_key, &request.title)?;
-    let selected = request
-        .events
-        .iter()
-        .map(|event| selection.selects(&Scope::new(sample_to_cel(event, cx.now))).unwrap_or(false))
-        .collect();
+    let affordable = SAMPLE_BUDGET / selection.cost().max(1);
+    if request.events.len() as u64 > affordable {
+        let detail = format!("this selection is tried on at most {affordable} events at once");
+        return Err(Error::field("events", "too_many", detail));
+    }
+    let selects = |event| selection.selects(&sample_scope(event, now)).unwrap_or(false);
+    let selected = request.events.iter().map(selects).collect();
     Ok(wire::ValidateRuleResponse { event_names: event_names(&selection), selected })
 }
 

@@ -95,7 +95,6 @@ diesel::table! {
         slug -> Text,
         name -> Text,
         selection -> Text,
-        event_names -> Array<Text>,
         condition -> Jsonb,
         group_by -> Array<Text>,
         generation -> Int8,

@@ -9,10 +9,12 @@ use platform::page::{CONFIG_SORTS, ConfigKey};
 use proto::incident::v1 as wire;
 use uuid::Uuid;
 
+use crate::alerts;
 use crate::convert;
 use crate::json::Json;
 use crate::kinds::ServiceId;
 use crate::peers::Reference;
+use crate::store::alerts::Quiet;
 use crate::store::services::{self as store, Filter, Service};
 
 /// What a service refers to in other services, checked there before the transaction.
@@ -74,32 +76,60 @@ pub async fn update(
     cx.expect_version(service.version)?;
     let (patch, mask) = (request.service.as_ref(), request.update_mask.as_ref());
     let merged = proto::update("service", &convert::service(&service), patch, mask)?;
+    let before = service.clone();
     write(&mut service, merged, references)?;
-    changed(cx, conn, &mut service).await?;
+    changed(cx, conn, &before, &mut service).await?;
     Ok(service)
 }
 
-async fn changed(cx: &Ctx, conn: &mut AsyncPgConnection, service: &mut Service) -> Result<()> {
+/// Writes the next version, and tells the engine and the open alerts what is different for them.
+async fn changed(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    before: &Service,
+    service: &mut Service,
+) -> Result<()> {
+    let matters = for_the_engine(before) != for_the_engine(service);
     service.version += 1;
     service.updated_at = cx.now;
     service.updated_by = cx.principal.subject().to_string();
-    store::update(conn, service).await
+    store::update(conn, service).await?;
+    if matters {
+        store::touch_rules(conn, cx.org, service.id).await?;
+    }
+    if service.auto_resolve_ms != before.auto_resolve_ms {
+        let whose = (service.id, Quiet::OfService);
+        alerts::set_quiet(cx, conn, whose, service.auto_resolve_ms).await?;
+    }
+    if service.paused_until != before.paused_until || service.archived_at != before.archived_at {
+        alerts::look(cx, conn, service.id).await?;
+    }
+    Ok(())
+}
+
+/// The service without what neither rules nor incidents read.
+fn for_the_engine(service: &Service) -> Service {
+    Service { description: String::new(), labels: Json::default(), ..service.clone() }
 }
 
 /// Takes what the contract lets callers set. A name of team or policy is written anew only with its
 /// reference.
+///
+/// # Errors
+/// Invalid at a field; Conflict, code `changed_meanwhile`, when a reference is another one than when
+/// it was decided which to check.
 fn write(service: &mut Service, from: wire::Service, references: References) -> Result<()> {
     let id = |field: &str, text: Option<&String>| -> Result<Option<Uuid>> {
         text.map(|text| parse_id(field, text)).transpose()
     };
     let team_id = id("service.team_id", from.team_id.as_ref())?;
     if team_id != service.team_id {
-        service.team_name = references.team.map(|team| team.name).unwrap_or_default();
+        service.team_name = name_of(team_id, references.team)?;
         service.team_id = team_id;
     }
     let policy_id = id("service.escalation_policy_id", from.escalation_policy_id.as_ref())?;
     if policy_id != service.policy_id {
-        service.policy_name = references.policy.map(|policy| policy.name).unwrap_or_default();
+        service.policy_name = name_of(policy_id, references.policy)?;
         service.policy_id = policy_id;
     }
     service.name = from.name;
@@ -113,6 +143,13 @@ fn write(service: &mut Service, from: wire::Service, references: References) -> 
     Ok(())
 }
 
+fn name_of(id: Option<Uuid>, checked: Option<Reference>) -> Result<String> {
+    let Some(id) = id else { return Ok(String::new()) };
+    let checked = checked.filter(|reference| reference.id.parse() == Ok(id));
+    let meanwhile = || Error::conflict("changed_meanwhile", "somebody else has just changed it; try again");
+    Ok(checked.ok_or_else(meanwhile)?.name)
+}
+
 /// Archives a service; archiving it again changes nothing.
 pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<()> {
     let mut service = store::lock(conn, cx.org, ServiceId::parse("id", id)?).await?;
@@ -120,8 +157,9 @@ pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result
     if service.archived_at.is_some() {
         return Ok(());
     }
+    let before = service.clone();
     service.archived_at = Some(cx.now);
-    changed(cx, conn, &mut service).await
+    changed(cx, conn, &before, &mut service).await
 }
 
 pub async fn get(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<Service> {
@@ -171,5 +209,22 @@ fn resolved(asked: &str, service: &Service) -> wire::ResolvedService {
         slug: service.slug.clone(),
         name: service.name.clone(),
         archived: service.archived_at.is_some(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_that_was_not_checked_is_not_written() {
+        let (now, then) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let reference = |id: Uuid| Some(Reference { id: id.to_string(), name: "Payments".to_owned() });
+        assert_eq!(name_of(Some(now), reference(now)).ok().as_deref(), Some("Payments"));
+        assert_eq!(name_of(None, None).ok().as_deref(), Some(""));
+        for checked in [None, reference(then)] {
+            let error = name_of(Some(now), checked).expect_err("not checked");
+            assert_eq!(error.code, "changed_meanwhile");
+        }
     }
 }

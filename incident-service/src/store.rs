@@ -14,6 +14,12 @@ use uuid::Uuid;
 
 /// The key of a list by time.
 pub type TimeKey = (DateTime<Utc>, Uuid);
+
+/// One column of `rows`, to be bound as an array.
+fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
+    rows.iter().map(of).collect()
+}
+
 #[derive(QueryableByName)]
 pub(crate) struct Number {
     #[diesel(sql_type = BigInt)]

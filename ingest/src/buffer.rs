@@ -66,12 +66,13 @@ struct State<T, R> {
     queue: VecDeque<Entry<T, R>>,
     items: usize,
     bytes: usize,
+    workers: usize,
     closed: bool,
 }
 
 impl<T, R> Buffer<T, R> {
     pub fn new(limits: Limits) -> Self {
-        let state = State { queue: VecDeque::new(), items: 0, bytes: 0, closed: false };
+        let state = State { queue: VecDeque::new(), items: 0, bytes: 0, workers: 0, closed: false };
         Self { limits, state: Mutex::new(state), arrived: Notify::new() }
     }
 
@@ -120,6 +121,29 @@ impl<T, R> Buffer<T, R> {
         let mut state = self.lock();
         state.items -= items;
         state.bytes -= bytes;
+    }
+
+    /// One more worker takes from it.
+    pub fn join(&self) {
+        self.lock().workers += 1;
+    }
+
+    /// A worker has ended. After the last one nobody would take what waits: it is dropped, and so
+    /// are its replies.
+    pub fn leave(&self) {
+        let mut state = self.lock();
+        state.workers -= 1;
+        if state.workers > 0 {
+            return;
+        }
+        state.closed = true;
+        let waiting = std::mem::take(&mut state.queue);
+        for entry in &waiting {
+            state.items -= entry.items.len();
+            state.bytes -= entry.bytes;
+        }
+        drop(state);
+        drop(waiting);
     }
 
     /// Takes nothing more; what waits is still handed out.

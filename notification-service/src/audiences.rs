@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use platform::ctx::Ctx;
+use platform::ctx::{Ctx, OrgId};
 use uuid::Uuid;
 
 use crate::ids::TeamId;
@@ -41,6 +41,7 @@ impl Group {
 /// The people of some groups, and the answers that are new.
 #[derive(Clone, Debug, Default)]
 pub struct Audiences {
+    /// A group that was asked for and is missing is not known, which is not the same as empty.
     pub people: HashMap<Group, Vec<Person>>,
     /// To be kept.
     pub fresh: Vec<GroupSeen>,
@@ -53,50 +54,72 @@ impl Audiences {
         groups.iter().all(|group| is_fresh(seen, *group, now, trust)).then(|| Self::of_seen(seen))
     }
 
+    /// Whether the people of all these groups are known.
+    pub fn know(&self, groups: &[Group]) -> bool {
+        groups.iter().all(|group| self.people.contains_key(group))
+    }
+
     fn of_seen(seen: &[GroupSeen]) -> Self {
         let people = seen.iter().map(|row| (Group::of_row(row), people_of(row)));
         Self { people: people.collect(), fresh: Vec::new() }
     }
 }
 
-/// The people of `groups`. `seen` are the rows known; those younger than `trust` are taken as they
-/// are, the others are asked for side by side. A group that nobody knows has nobody.
+/// How old an answer may be, and how long auth-service is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// What is younger is not asked for again.
+    pub trust: Duration,
+    /// When there is an older answer.
+    pub urgent: Duration,
+    /// When there is none.
+    pub patient: Duration,
+}
+
+/// The people of `groups`. `seen` are the rows known; those that are young enough are taken as they
+/// are, the others are asked for side by side. Of a silent auth-service the last answer is taken.
 pub async fn find_people(
     peers: &Peers,
     cx: &Ctx,
     groups: &[Group],
     seen: &[GroupSeen],
-    trust: Duration,
+    limits: Limits,
 ) -> Audiences {
     let now = cx.source.now();
     let mut audiences = Audiences::of_seen(seen);
-    let stale = groups.iter().filter(|group| !is_fresh(seen, **group, now, trust));
-    let answers = stale.map(|group| async move { (*group, ask(peers, cx, *group).await) });
+    let stale: Vec<(Group, Duration)> = groups
+        .iter()
+        .filter(|group| !is_fresh(seen, **group, now, limits.trust))
+        .map(|group| (*group, if audiences.know(&[*group]) { limits.urgent } else { limits.patient }))
+        .collect();
+    let answers =
+        stale.into_iter().map(|(group, limit)| async move { (group, ask(peers, cx, group, limit).await) });
     for (group, answer) in futures::future::join_all(answers).await {
         match answer {
             Ok(people) => {
-                audiences.fresh.push(row_of(cx, group, &people));
+                audiences.fresh.push(row_of(cx.org, group, &people, cx.source.now()));
                 audiences.people.insert(group, people);
             }
             Err(error) => {
                 metrics::counter!("pulseops_notification_auth_silent_total").increment(1);
-                tracing::warn!(?group, error = %error.chain(), "auth-service is silent: using its last answer");
+                tracing::warn!(?group, error = %error.chain(), "auth-service is silent: its last answer counts");
             }
         }
     }
     audiences
 }
 
-async fn ask(peers: &Peers, cx: &Ctx, group: Group) -> platform::error::Result<Vec<Person>> {
+async fn ask(peers: &Peers, cx: &Ctx, group: Group, limit: Duration) -> platform::error::Result<Vec<Person>> {
     match group {
-        Group::Team(id) => peers.team_members(cx, id).await,
-        Group::Owners => peers.owners(cx).await,
+        Group::Team(id) => peers.team_members(cx, id, limit).await,
+        Group::Owners => peers.owners(cx, limit).await,
     }
 }
 
+/// Of the future is as bad as old: no clock is that far ahead.
 fn is_fresh(seen: &[GroupSeen], group: Group, now: DateTime<Utc>, trust: Duration) -> bool {
     let row = seen.iter().find(|row| Group::of_row(row) == group);
-    row.is_some_and(|row| (now - row.seen_at).to_std().unwrap_or_default() < trust)
+    row.is_some_and(|row| (now - row.seen_at).abs().to_std().is_ok_and(|age| age < trust))
 }
 
 fn people_of(row: &GroupSeen) -> Vec<Person> {
@@ -104,14 +127,15 @@ fn people_of(row: &GroupSeen) -> Vec<Person> {
     row.user_ids.iter().zip(names).map(|(id, name)| Person { id: *id, name }).collect()
 }
 
-fn row_of(cx: &Ctx, group: Group, people: &[Person]) -> GroupSeen {
+/// The row that keeps who was in `group` at a time.
+pub fn row_of(org: OrgId, group: Group, people: &[Person], at: DateTime<Utc>) -> GroupSeen {
     let (kind, group_id) = group.row_key();
     GroupSeen {
-        org_id: cx.org,
+        org_id: org,
         kind,
         group_id,
         user_ids: people.iter().map(|person| person.id).collect(),
         names: people.iter().map(|person| person.name.clone()).collect(),
-        seen_at: cx.source.now(),
+        seen_at: at,
     }
 }

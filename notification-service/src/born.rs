@@ -4,11 +4,16 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use chrono::TimeDelta;
 use platform::leased::Claim;
 use uuid::Uuid;
 
 use crate::channels::Destination;
 use crate::delivery::Job;
+
+/// Beyond this many, those are forgotten that another process must have taken by now.
+const MANY: usize = 4_096;
+const RECENT: TimeDelta = TimeDelta::seconds(60);
 
 /// A delivery with its first attempt claimed, and where it goes.
 pub struct Born {
@@ -23,7 +28,12 @@ pub struct Nursery(Arc<Mutex<HashMap<Uuid, Born>>>);
 
 impl Nursery {
     pub fn put(&self, born: Born) {
-        self.entries().insert(born.claim.id, born);
+        let mut entries = self.entries();
+        if entries.len() >= MANY {
+            let recent = born.job.attempt.started_at - RECENT;
+            entries.retain(|_, other| other.job.attempt.started_at > recent);
+        }
+        entries.insert(born.claim.id, born);
     }
 
     /// What was put for exactly this claim.

@@ -82,6 +82,9 @@ pub struct Delivery {
     pub timeout_ms: u64,
     /// Deliveries in flight in one process.
     pub concurrency: usize,
+    /// Of these, the deliveries of one organization: receivers that hang for one do not hold up the
+    /// pages of another.
+    pub concurrency_per_organization: usize,
     /// How old a decision may be before the incident's state is asked for.
     pub trust_decision_ms: u64,
     /// How old an answer of auth-service about a team may be before it is asked again.
@@ -90,6 +93,16 @@ pub struct Delivery {
     pub peer_timeout_ms: u64,
     /// How long a later message waits for an earlier one to the same destination.
     pub order_wait_ms: u64,
+    /// Mails that the channels of one organization may send in an hour, counted in each process; 0: no
+    /// limit. Whoever can register can enter a channel's address, so this bounds what strangers get
+    /// from this deployment. What is over it is tried again later, as after a failed attempt. People's
+    /// own addresses are proven and have no limit.
+    pub channel_mails_per_hour: u32,
+    /// Test messages that one channel takes in an hour.
+    pub tests_per_hour: u32,
+    /// Whether contact methods and channels of kind `log` count as ways to reach somebody: only where
+    /// those people read the server's log. When nobody can be reached, the log is told all the same.
+    pub log_channel: bool,
 }
 
 impl Default for Delivery {
@@ -99,11 +112,15 @@ impl Default for Delivery {
             max_retry_ms: 300_000,
             max_attempts: 8,
             timeout_ms: 10_000,
-            concurrency: 32,
+            concurrency: 64,
+            concurrency_per_organization: 32,
             trust_decision_ms: 1_000,
             trust_team_ms: 10_000,
             peer_timeout_ms: 300,
             order_wait_ms: 60_000,
+            channel_mails_per_hour: 300,
+            tests_per_hour: 20,
+            log_channel: true,
         }
     }
 }

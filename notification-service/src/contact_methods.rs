@@ -5,13 +5,17 @@ use platform::ctx::{Ctx, PrincipalKind};
 use platform::error::{Error, Result};
 use proto::notification::v1 as wire;
 
-use crate::addresses::{Addresses, Kept};
+use crate::addresses::{Addresses, Kept, refuse_archived};
 use crate::convert;
 use crate::ids::{ContactMethodId, UserId};
 use crate::peers::Peers;
+use crate::store;
 use crate::store::contact_methods::{self, ContactMethod, ContactMethodChange};
 use crate::store::people;
 use crate::vault::{Row, Table};
+
+/// Methods of one person that have not ended.
+const MAX_METHODS: i64 = 20;
 
 /// Lets a caller at the addresses of `user_id`; call it outside of transactions.
 ///
@@ -22,7 +26,8 @@ pub async fn authorize(cx: &Ctx, peers: &Peers, user_id: &str) -> Result<UserId>
     if cx.principal.kind == PrincipalKind::User && cx.principal.id == user.uuid() {
         return Ok(user);
     }
-    if peers.find_user(cx, user).await?.is_none() {
+    // Of a disabled account too: whoever may change it puts its addresses in order.
+    if !peers.is_user(cx, user).await? {
         return Err(Error::not_found("user"));
     }
     cx.require("users_write")?;
@@ -39,23 +44,20 @@ pub async fn create(
     let id = ContactMethodId(cx.id());
     let kind = convert::read_kind(input.kind(), "contact_method.kind")?;
     let place = Row { org: cx.org, table: Table::ContactMethods, id: id.uuid() };
-    let kept = addresses.keep(place, kind, &input.address).map_err(|error| error.under("contact_method"))?;
-    let secret = addresses
-        .first_secret(kind, input.secret, &cx.source)
-        .map_err(|error| error.under("contact_method"))?;
-    let verified_at = is_proven(cx, conn, user, &kept).await?.then_some(cx.now);
+    let admitted = addresses.admit(place, kind, &input.address, input.secret, &cx.source);
+    let admitted = admitted.map_err(|error| error.under("contact_method"))?;
+    leave_room(cx, conn, user).await?;
+    let verified_at = is_proven(cx, conn, user, &admitted.kept).await?.then_some(cx.now);
+    let secret = admitted.shown_once();
     let row = ContactMethod {
         org_id: cx.org,
         id,
         user_id: user,
         kind,
-        address_sealed: kept.sealed,
-        address_shown: kept.shown,
-        address_digest: kept.digest,
-        secret_sealed: secret
-            .as_ref()
-            .map(|secret| addresses.vault.seal_secret(place, secret))
-            .transpose()?,
+        address_sealed: admitted.kept.sealed,
+        address_shown: admitted.kept.shown,
+        address_digest: admitted.kept.digest,
+        secret_sealed: admitted.secret_sealed,
         disabled: input.disabled,
         verified_at,
         created_at: cx.now,
@@ -67,7 +69,8 @@ pub async fn create(
     };
     let inserted = contact_methods::insert_contact_method(conn, &row).await;
     inserted.map_err(|error| error.under("contact_method"))?;
-    Ok(convert::contact_method(row, kept.plain, secret.map(|secret| secret.expose().clone())))
+    let warning = addresses.reach(&row).err();
+    Ok(convert::contact_method(row, admitted.kept.plain, secret, warning))
 }
 
 pub async fn get(
@@ -77,14 +80,14 @@ pub async fn get(
     user: UserId,
     id: &str,
 ) -> Result<wire::ContactMethod> {
-    let id = ContactMethodId::parse("id", id)?;
-    let row = contact_methods::get_contact_method(conn, cx.org, user, id).await?;
-    whole(addresses, row)
+    let row = contact_methods::get(conn, cx.org, ContactMethodId::parse("id", id)?).await?;
+    Ok(whole(addresses, of_user(row, user)?))
 }
 
 pub async fn list(
     cx: &Ctx,
     conn: &mut AsyncPgConnection,
+    addresses: &Addresses,
     user: UserId,
     request: &wire::ListContactMethodsRequest,
 ) -> Result<wire::ListContactMethodsResponse> {
@@ -92,8 +95,8 @@ pub async fn list(
     let rows = contact_methods::list_contact_methods(conn, cx.org, user, &page).await?;
     let (rows, next_page_token) = page.finish(rows, |row| row.id)?;
     let items = rows.into_iter().map(|row| {
-        let shown = row.address_shown.clone();
-        convert::contact_method(row, shown, None)
+        let (shown, warning) = (row.address_shown.clone(), addresses.reach(&row).err());
+        convert::contact_method(row, shown, None, warning)
     });
     Ok(wire::ListContactMethodsResponse { items: items.collect(), next_page_token })
 }
@@ -106,19 +109,18 @@ pub async fn update(
     request: wire::UpdateContactMethodRequest,
 ) -> Result<wire::ContactMethod> {
     let id = ContactMethodId::parse("id", &request.id)?;
-    let row = contact_methods::get_contact_method_for_update(conn, cx.org, user, id).await?;
+    let row = of_user(contact_methods::get_for_update(conn, cx.org, id).await?, user)?;
     cx.expect_version(row.version)?;
-    refuse_ended(&row)?;
-    let (kind, place, digest, verified_at) =
-        (row.kind, place_of(&row), row.address_digest.clone(), row.verified_at);
-    let current = whole(addresses, row)?;
+    refuse_archived(&row)?;
+    let current = whole(addresses, row.clone());
     let (patch, mask) = (request.contact_method.as_ref(), request.update_mask.as_ref());
     let merged = proto::update("contact_method", &current, patch, mask)?;
-    let kept = addresses.keep(place, kind, &merged.address).map_err(|error| error.under("contact_method"))?;
+    let kept = addresses.readdress(&row, &current.address, &merged.address);
+    let kept = kept.map_err(|error| error.under("contact_method"))?;
     // Proof is of one address: another one needs its own.
-    let verified_at = match kept.digest == digest {
-        true => verified_at,
-        false => is_proven(cx, conn, user, &kept).await?.then_some(cx.now),
+    let verified_at = match row.verified_at.filter(|_| kept.digest == row.address_digest) {
+        Some(at) => Some(at),
+        None => is_proven(cx, conn, user, &kept).await?.then_some(cx.now),
     };
     let change = ContactMethodChange {
         address_sealed: kept.sealed,
@@ -129,20 +131,21 @@ pub async fn update(
         updated_at: cx.now,
         updated_by: cx.principal.id,
     };
-    let row = contact_methods::update_contact_method(conn, cx.org, id, &change).await;
+    let row = contact_methods::update(conn, cx.org, id, &change).await;
     let row = row.map_err(|error| error.under("contact_method"))?;
-    Ok(convert::contact_method(row, kept.plain, None))
+    let warning = addresses.reach(&row).err();
+    Ok(convert::contact_method(row, kept.plain, None, warning))
 }
 
 /// Ends the method. Twice is once.
 pub async fn delete(cx: &Ctx, conn: &mut AsyncPgConnection, user: UserId, id: &str) -> Result<()> {
     let id = ContactMethodId::parse("id", id)?;
-    let row = contact_methods::get_contact_method_for_update(conn, cx.org, user, id).await?;
+    let row = of_user(contact_methods::get_for_update(conn, cx.org, id).await?, user)?;
     cx.expect_version(row.version)?;
     if row.archived_at.is_some() {
         return Ok(());
     }
-    contact_methods::archive_contact_method(conn, cx.org, id, cx.now, cx.principal.id).await
+    contact_methods::archive(conn, cx.org, id, cx.now, cx.principal.id).await
 }
 
 /// Whether the address is the one that the account was registered with.
@@ -151,18 +154,21 @@ async fn is_proven(cx: &Ctx, conn: &mut AsyncPgConnection, user: UserId, kept: &
     Ok(people.iter().any(|person| person.verified_digest.as_ref() == Some(&kept.digest)))
 }
 
-fn refuse_ended(row: &ContactMethod) -> Result<()> {
-    match row.archived_at {
-        Some(_) => Err(Error::conflict("archived", "the contact method has ended")),
-        None => Ok(()),
+/// Waits for others who add methods of the person, then counts.
+async fn leave_room(cx: &Ctx, conn: &mut AsyncPgConnection, user: UserId) -> Result<()> {
+    store::lock(conn, &format!("contact-methods/{}/{user}", cx.org)).await?;
+    if contact_methods::count(conn, cx.org, user).await? < MAX_METHODS {
+        return Ok(());
     }
+    let detail = format!("a person has at most {MAX_METHODS} contact methods: delete one");
+    Err(Error::conflict("too_many", detail))
 }
 
-fn place_of(row: &ContactMethod) -> Row {
-    Row { org: row.org_id, table: Table::ContactMethods, id: row.id.uuid() }
+fn of_user(row: ContactMethod, user: UserId) -> Result<ContactMethod> {
+    if row.user_id == user { Ok(row) } else { Err(Error::not_found("contact method")) }
 }
 
-fn whole(addresses: &Addresses, row: ContactMethod) -> Result<wire::ContactMethod> {
-    let address = addresses.vault.open_address(place_of(&row), &row.address_sealed)?;
-    Ok(convert::contact_method(row, address, None))
+fn whole(addresses: &Addresses, row: ContactMethod) -> wire::ContactMethod {
+    let (address, warning) = (addresses.whole(&row), addresses.reach(&row).err());
+    convert::contact_method(row, address, None, warning)
 }

@@ -12,12 +12,19 @@ use proto::notification::v1 as wire;
 use serde_json::Value;
 
 use crate::kinds::{AttemptOutcome, Kind, Status};
+use crate::store::attempts::Attempt;
 use crate::store::channels::Channel;
 use crate::store::contact_methods::ContactMethod;
-use crate::store::notifications::{Attempt, Notification};
+use crate::store::notifications::Notification;
 
-/// `address` is the whole one or the short one: what the reader may see.
-pub fn channel(row: Channel, address: String, secret: Option<String>) -> wire::Channel {
+/// `address` is the whole one or the short one: what the reader may see. `warning` says why nothing
+/// reaches it.
+pub fn channel(
+    row: Channel,
+    address: String,
+    secret: Option<String>,
+    warning: Option<&str>,
+) -> wire::Channel {
     wire::Channel {
         id: row.id.to_string(),
         slug: row.slug,
@@ -32,11 +39,17 @@ pub fn channel(row: Channel, address: String, secret: Option<String>) -> wire::C
         updated_at: time(row.updated_at),
         archived_at: row.archived_at.and_then(time),
         version: row.version,
+        warning: warning.map(ToOwned::to_owned),
     }
 }
 
-/// `address` is the whole one or the short one: what the reader may see.
-pub fn contact_method(row: ContactMethod, address: String, secret: Option<String>) -> wire::ContactMethod {
+/// As [`channel`].
+pub fn contact_method(
+    row: ContactMethod,
+    address: String,
+    secret: Option<String>,
+    warning: Option<&str>,
+) -> wire::ContactMethod {
     wire::ContactMethod {
         id: row.id.to_string(),
         user_id: row.user_id.to_string(),
@@ -48,6 +61,8 @@ pub fn contact_method(row: ContactMethod, address: String, secret: Option<String
         created_at: time(row.created_at),
         updated_at: time(row.updated_at),
         version: row.version,
+        archived_at: row.archived_at.and_then(time),
+        warning: warning.map(ToOwned::to_owned),
     }
 }
 

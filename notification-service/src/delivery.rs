@@ -3,6 +3,7 @@
 //! the lease's epoch, so a killed process leaves a visible "maybe sent" and the next one repeats it
 //! under the same key.
 
+mod opening;
 mod timeline;
 
 use std::time::Duration;
@@ -12,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncPgConnection;
 use platform::ctx::{Ctx, Trace};
 use platform::db::Db;
-use platform::error::{Error, Result};
+use platform::error::Result;
 use platform::leased::{self, Claim, Outcome, Work};
 use platform::source::Source;
 
@@ -20,19 +21,19 @@ use crate::addresses::Addresses;
 use crate::born::Nursery;
 use crate::channels::{Answer, Destination, Rendered, Verdict};
 use crate::config::Delivery;
-use crate::ids::NotificationId;
 use crate::kinds::{AttemptOutcome, Kind, Status};
+use crate::mails::Mails;
 use crate::peers::Peers;
 use crate::retry::{Next, Policy};
-use crate::sending::ORDER_PAUSE;
 use crate::store;
+use crate::store::attempts::Attempt;
 use crate::store::messages::Message;
-use crate::store::notifications::{Attempt, Notification};
-use crate::targets::{Sealed, Via};
-use timeline::is_told;
+use crate::store::notifications::Notification;
+use opening::Opening;
 
 /// What a way out may take beyond its own limits before it is broken off.
 const TIMEOUT_SLACK: Duration = Duration::from_secs(1);
+
 /// The work of table `notifications`.
 pub struct Deliverer {
     db: Db,
@@ -40,6 +41,7 @@ pub struct Deliverer {
     addresses: Addresses,
     born: Nursery,
     source: Source,
+    mails: Mails,
     policy: Policy,
     timeout: Duration,
     trust_decision: TimeDelta,
@@ -47,21 +49,15 @@ pub struct Deliverer {
 }
 
 /// A delivery with what it says and its last attempt.
+#[derive(Clone)]
 pub struct Job {
     pub row: Notification,
     pub message: Message,
     pub attempt: Attempt,
 }
 
-/// What a claimed row needs.
-enum Opening {
-    /// This attempt is claimed; send it.
-    Attempt(Box<Job>, Destination),
-    /// It has ended; the timeline does not have it yet.
-    Ended(Box<Job>),
-    /// Nothing now: the step is over.
-    Closed,
-}
+/// Where a message goes, or why that is not known.
+type Address = Result<Destination, &'static str>;
 
 #[async_trait]
 impl Work for Deliverer {
@@ -70,16 +66,21 @@ impl Work for Deliverer {
     async fn step(&self, claim: Claim) -> Result<()> {
         let cx = Ctx::service(crate::NAME, claim.org, self.source.clone(), Trace::new(&self.source), None);
         let opening = match self.born.take(&claim) {
-            Some((job, to)) => Opening::Attempt(Box::new(job), to),
+            Some((job, to)) => Opening::Attempt(Box::new(job), Ok(to)),
             None => platform::tx!(self.db, &cx, |conn| self.open(&cx, conn, &claim).await)?,
         };
         let job = match opening {
-            Opening::Closed => return Ok(()),
+            Opening::Waits => return Ok(()),
+            Opening::Overtaken(kind) => {
+                count_end(kind, Status::Cancelled);
+                return Ok(());
+            }
+            Opening::Spent(job) => {
+                count_end(job.row.kind, job.row.status);
+                *job
+            }
             Opening::Ended(job) => *job,
-            Opening::Attempt(job, to) => match self.attempt(*job, &to, &claim).await? {
-                Some(ended) => ended,
-                None => return Ok(()),
-            },
+            Opening::Attempt(job, to) => self.attempt(*job, &to, &claim).await?,
         };
         self.note(&claim, &job).await
     }
@@ -101,6 +102,7 @@ impl Deliverer {
             addresses: addresses.clone(),
             born,
             source,
+            mails: Mails::new(config.channel_mails_per_hour),
             policy: Policy::new(config),
             timeout: Duration::from_millis(config.timeout_ms) + TIMEOUT_SLACK,
             trust_decision: millis(config.trust_decision_ms),
@@ -108,82 +110,8 @@ impl Deliverer {
         }
     }
 
-    /// Reads the claimed row and claims an attempt, unless it was born with one.
-    async fn open(&self, cx: &Ctx, conn: &mut AsyncPgConnection, claim: &Claim) -> Result<Opening> {
-        let id = NotificationId(claim.id);
-        let row = store::notifications::get_leased(conn, claim.org, id, claim.epoch).await?;
-        let message = store::messages::get_message(conn, row.org_id, row.message_id).await?;
-        let last = store::notifications::find_last_attempt(conn, row.org_id, row.id).await?;
-        if row.status != Status::Pending {
-            let Some(attempt) = last else {
-                leased::finish(conn, Self::TABLE, claim, Outcome::Done).await?;
-                return Ok(Opening::Closed);
-            };
-            return Ok(Opening::Ended(Box::new(Job { row, message, attempt })));
-        }
-        let attempt = match last {
-            Some(attempt) if attempt.epoch == claim.epoch => attempt,
-            last => match self.claim_attempt(conn, claim, &row, last).await? {
-                Some(attempt) => attempt,
-                None => return Ok(Opening::Closed),
-            },
-        };
-        let to = self.destination(cx, conn, &row).await?;
-        Ok(Opening::Attempt(Box::new(Job { row, message, attempt }), to))
-    }
-
-    /// Writes the next attempt. `None`: it is not this delivery's turn, or its budget is spent by
-    /// attempts whose process died; then the step is over.
-    async fn claim_attempt(
-        &self,
-        conn: &mut AsyncPgConnection,
-        claim: &Claim,
-        row: &Notification,
-        last: Option<Attempt>,
-    ) -> Result<Option<Attempt>> {
-        let now = self.source.now();
-        let keys = std::slice::from_ref(&row.order_key);
-        let since = now - self.order_wait;
-        let blocked = store::notifications::find_blocked(conn, row.org_id, keys, row.sequence, since).await?;
-        if !blocked.is_empty() {
-            leased::finish(conn, Self::TABLE, claim, Outcome::Again(now + ORDER_PAUSE)).await?;
-            return Ok(None);
-        }
-        let tried = last.map_or(0, |last| last.number);
-        if self.policy.is_spent(tried - row.spent) {
-            store::notifications::end_notification(conn, row, claim.epoch, Status::Dead, now).await?;
-            leased::finish(conn, Self::TABLE, claim, Outcome::Next(now)).await?;
-            return Ok(None);
-        }
-        let attempt = Attempt::started(row, tried + 1, claim.epoch, now);
-        store::notifications::insert_attempts(conn, std::slice::from_ref(&attempt)).await?;
-        Ok(Some(attempt))
-    }
-
-    /// The address as it is now: a corrected one counts for the next attempt.
-    async fn destination(
-        &self,
-        cx: &Ctx,
-        conn: &mut AsyncPgConnection,
-        row: &Notification,
-    ) -> Result<Destination> {
-        let (via, sealed) = if let Some(id) = row.channel_id {
-            let channel = store::channels::get_channel(conn, cx.org, id).await?;
-            let sealed = Sealed { address: channel.address_sealed, secret: channel.secret_sealed };
-            (Via::Channel(id), sealed)
-        } else if let Some(id) = row.contact_method_id {
-            let method = store::contact_methods::find_contact_method(conn, cx.org, id).await?;
-            let method = method.ok_or_else(|| Error::internal("a delivery without its contact method"))?;
-            let sealed = Sealed { address: method.address_sealed, secret: method.secret_sealed };
-            (Via::Method(id), sealed)
-        } else {
-            (Via::ServerLog, Sealed::default())
-        };
-        self.addresses.open(cx.org, via, &sealed)
-    }
-
-    /// Sends once and records what became of it; `Some` when the delivery has ended.
-    async fn attempt(&self, mut job: Job, to: &Destination, claim: &Claim) -> Result<Option<Job>> {
+    /// Sends once and records what became of it and of the delivery.
+    async fn attempt(&self, mut job: Job, to: &Address, claim: &Claim) -> Result<Job> {
         let cx = self.context(&job);
         let answer = match self.is_outdated(&cx, &job.row).await {
             true => None,
@@ -197,45 +125,76 @@ impl Deliverer {
         job.attempt.status = answer.as_ref().map_or(0, |answer| answer.status);
         job.attempt.detail =
             answer.map_or_else(|| "somebody had taken the incident".to_owned(), |it| it.detail);
-        count(&job);
+        count_attempt(&job);
         platform::tx!(self.db, &cx, |conn| {
-            store::notifications::end_attempt(conn, &job.attempt).await?;
             match verdict {
-                Judgement::Again(at) => leased::finish(conn, Self::TABLE, claim, Outcome::Again(at)).await,
+                Judgement::Again(at) => {
+                    store::attempts::end_attempt(conn, &job.attempt).await?;
+                    leased::finish(conn, Self::TABLE, claim, Outcome::Again(at)).await
+                }
                 Judgement::End(status) => {
-                    store::notifications::end_notification(conn, &job.row, claim.epoch, status, now).await?;
-                    if is_told(&job.row, status) {
-                        return Ok(());
-                    }
-                    leased::finish(conn, Self::TABLE, claim, Outcome::Done).await
+                    self.end(conn, claim, &job.row, status, now).await?;
+                    store::attempts::end_attempt(conn, &job.attempt).await
                 }
             }
         })?;
         platform::failpoint!("delivery.after_outcome");
-        let Judgement::End(status) = verdict else { return Ok(None) };
-        metrics::counter!(
-            "pulseops_notification_deliveries_total",
-            "kind" => job.row.kind.as_str(), "status" => status.as_str()
-        )
-        .increment(1);
-        job.row.status = status;
-        job.row.ended_at = Some(now);
-        Ok(is_told(&job.row, status).then_some(job))
+        if let Judgement::End(status) = verdict {
+            count_end(job.row.kind, status);
+            job.row.status = status;
+            job.row.ended_at = Some(now);
+        }
+        Ok(job)
     }
 
-    async fn deliver(&self, job: &Job, to: &Destination) -> Answer {
+    /// Ends a delivery in the transaction open on `conn` and lets those go that wait for it. It stays
+    /// due while the timeline is owed something.
+    async fn end(
+        &self,
+        conn: &mut AsyncPgConnection,
+        claim: &Claim,
+        row: &Notification,
+        status: Status,
+        now: DateTime<Utc>,
+    ) -> Result<()> {
+        if let Some(incident) = row.incident_id {
+            store::order::lock(conn, row.org_id, incident).await?;
+        }
+        store::notifications::end_notification(conn, row, claim.epoch, status, now).await?;
+        if row.incident_id.is_some() && store::order::release(conn, row, now).await? > 0 {
+            leased::wake_on_commit(conn, Self::TABLE);
+        }
+        if timeline::is_owed(row, status) {
+            return Ok(());
+        }
+        leased::finish(conn, Self::TABLE, claim, Outcome::Done).await
+    }
+
+    async fn deliver(&self, job: &Job, to: &Address) -> Answer {
+        let to = match to {
+            Ok(to) => to,
+            Err(why) => return Answer::refused(*why),
+        };
+        let now = self.source.now();
+        if job.attempt.number == 1
+            && let Ok(waited) = (now - job.row.decided_at).to_std()
+        {
+            metrics::histogram!("pulseops_notification_first_attempt_seconds").record(waited.as_secs_f64());
+        }
+        // A person's address was proven to be theirs; a page to it is never held back.
+        if job.row.kind == Kind::Email
+            && job.row.channel_id.is_some()
+            && let Err(wait) = self.mails.take(job.row.org_id, now)
+        {
+            return Answer::not_before(wait, "the mails of this hour to the organization's channels are used up");
+        }
         let message = Rendered {
             key: job.row.key.clone(),
             subject: job.message.subject.clone(),
             text: job.message.text_body.clone(),
             json: job.message.json_body.clone(),
         };
-        if job.attempt.number == 1
-            && let Ok(waited) = (self.source.now() - job.row.decided_at).to_std()
-        {
-            metrics::histogram!("pulseops_notification_first_attempt_seconds").record(waited.as_secs_f64());
-        }
-        let delivered = self.addresses.ways.of(job.row.kind).deliver(to, &message, self.source.now());
+        let delivered = self.addresses.ways.of(job.row.kind).deliver(to, &message, now);
         match tokio::time::timeout(self.timeout, delivered).await {
             Ok(answer) => answer,
             Err(_) => Answer::retry("it took too long"),
@@ -243,10 +202,10 @@ impl Deliverer {
     }
 
     /// Whether the incident has moved on since it was decided to tell. A young decision is trusted,
-    /// and no answer means page.
+    /// and no answer means page. One of the future is not young: no clock is that far ahead.
     async fn is_outdated(&self, cx: &Ctx, row: &Notification) -> bool {
         let (Some(incident), Some(then)) = (row.incident_id, row.decided_status) else { return false };
-        if self.source.now() - row.decided_at <= self.trust_decision {
+        if (self.source.now() - row.decided_at).abs() <= self.trust_decision {
             return false;
         }
         match self.peers.progress(cx, incident).await {
@@ -293,11 +252,18 @@ enum Judgement {
     End(Status),
 }
 
-fn count(job: &Job) {
-    let kind: Kind = job.row.kind;
+fn count_attempt(job: &Job) {
     metrics::counter!(
         "pulseops_notification_attempts_total",
-        "kind" => kind.as_str(), "outcome" => job.attempt.outcome.as_str()
+        "kind" => job.row.kind.as_str(), "outcome" => job.attempt.outcome.as_str()
+    )
+    .increment(1);
+}
+
+fn count_end(kind: Kind, status: Status) {
+    metrics::counter!(
+        "pulseops_notification_deliveries_total",
+        "kind" => kind.as_str(), "status" => status.as_str()
     )
     .increment(1);
 }

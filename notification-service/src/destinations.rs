@@ -1,22 +1,28 @@
 //! The channels that an organization keeps: create, read, change, archive, test.
 
+use chrono::TimeDelta;
 use diesel_async::AsyncPgConnection;
 use platform::ctx::{Ctx, parse_ids};
 use platform::error::{Error, Result};
-use platform::leased::Claim;
 use platform::page::{CONFIG_SORTS, ConfigKey};
 use proto::notification::v1 as wire;
 
-use crate::addresses::Addresses;
+use crate::addresses::{Addresses, refuse_archived};
 use crate::convert;
+use crate::delivery::Job;
 use crate::ids::{ChannelId, TeamId};
 use crate::peers::Peers;
-use crate::sending;
+use crate::sending::{self, Begun};
 use crate::store::channels::{self, Channel, ChannelChange, Filter};
+use crate::store::{self, notifications};
 use crate::vault::{Row, Table};
 
 /// Who changes channels may read their whole addresses; others see the short form.
 const SEES_ADDRESSES: &str = "channels_write";
+/// Channels of one organization that are not archived.
+const MAX_CHANNELS: i64 = 200;
+/// What tests are counted over.
+const TEST_WINDOW: TimeDelta = TimeDelta::hours(1);
 
 /// Refuses a team that auth-service does not know; call it outside of transactions.
 ///
@@ -27,7 +33,7 @@ pub async fn check_team(cx: &Ctx, peers: &Peers, team_id: Option<&str>) -> Resul
     let team = TeamId::parse("channel.team_id", team_id)?;
     match peers.is_team(cx, team).await? {
         true => Ok(()),
-        false => Err(Error::field("channel.team_id", "invalid_reference", "is no team of this organization")),
+        false => Err(Error::field("channel.team_id", "unknown_reference", "is no team of this organization")),
     }
 }
 
@@ -40,9 +46,10 @@ pub async fn create(
     let id = ChannelId(cx.id());
     let kind = convert::read_kind(input.kind(), "channel.kind")?;
     let place = Row { org: cx.org, table: Table::Channels, id: id.uuid() };
-    let kept = addresses.keep(place, kind, &input.address).map_err(|error| error.under("channel"))?;
-    let secret =
-        addresses.first_secret(kind, input.secret, &cx.source).map_err(|error| error.under("channel"))?;
+    let admitted = addresses.admit(place, kind, &input.address, input.secret, &cx.source);
+    let admitted = admitted.map_err(|error| error.under("channel"))?;
+    leave_room(cx, conn).await?;
+    let secret = admitted.shown_once();
     let row = Channel {
         org_id: cx.org,
         id,
@@ -50,13 +57,10 @@ pub async fn create(
         name: input.name,
         team_id: team_of(input.team_id.as_deref())?,
         kind,
-        address_sealed: kept.sealed,
-        address_shown: kept.shown,
-        address_digest: kept.digest,
-        secret_sealed: secret
-            .as_ref()
-            .map(|secret| addresses.vault.seal_secret(place, secret))
-            .transpose()?,
+        address_sealed: admitted.kept.sealed,
+        address_shown: admitted.kept.shown,
+        address_digest: admitted.kept.digest,
+        secret_sealed: admitted.secret_sealed,
         disabled: input.disabled,
         labels: convert::labels_json(input.labels),
         created_at: cx.now,
@@ -68,7 +72,8 @@ pub async fn create(
     };
     let inserted = channels::insert_channel(conn, &row).await;
     inserted.map_err(|error| error.under("channel"))?;
-    Ok(convert::channel(row, kept.plain, secret.map(|secret| secret.expose().clone())))
+    let warning = addresses.reach(&row).err();
+    Ok(convert::channel(row, admitted.kept.plain, secret, warning))
 }
 
 pub async fn get(
@@ -77,13 +82,17 @@ pub async fn get(
     addresses: &Addresses,
     id: &str,
 ) -> Result<wire::Channel> {
-    let row = channels::get_channel(conn, cx.org, ChannelId::parse("id", id)?).await?;
-    whole(cx, addresses, row)
+    let row = channels::get(conn, cx.org, ChannelId::parse("id", id)?).await?;
+    Ok(match cx.principal.permissions.contains(SEES_ADDRESSES) {
+        true => whole(addresses, row),
+        false => short(addresses, row),
+    })
 }
 
 pub async fn list(
     cx: &Ctx,
     conn: &mut AsyncPgConnection,
+    addresses: &Addresses,
     request: &wire::ListChannelsRequest,
 ) -> Result<wire::ListChannelsResponse> {
     let page = platform::page!(request, CONFIG_SORTS, "-created_at")?;
@@ -91,7 +100,7 @@ pub async fn list(
     let rows = channels::list_channels(conn, cx.org, &filter, &page).await?;
     let key = |row: &Channel| ConfigKey::of(page.sort, row.created_at, &row.name, row.id.uuid());
     let (rows, next_page_token) = page.finish(rows, key)?;
-    let items = rows.into_iter().map(short).collect();
+    let items = rows.into_iter().map(|row| short(addresses, row)).collect();
     Ok(wire::ListChannelsResponse { items, next_page_token })
 }
 
@@ -102,14 +111,14 @@ pub async fn update(
     request: wire::UpdateChannelRequest,
 ) -> Result<wire::Channel> {
     let id = ChannelId::parse("id", &request.id)?;
-    let row = channels::get_channel_for_update(conn, cx.org, id).await?;
+    let row = channels::get_for_update(conn, cx.org, id).await?;
     cx.expect_version(row.version)?;
     refuse_archived(&row)?;
-    let (kind, place) = (row.kind, place_of(&row));
-    let current = whole(cx, addresses, row)?;
+    let current = whole(addresses, row.clone());
     let (patch, mask) = (request.channel.as_ref(), request.update_mask.as_ref());
     let merged = proto::update("channel", &current, patch, mask)?;
-    let kept = addresses.keep(place, kind, &merged.address).map_err(|error| error.under("channel"))?;
+    let kept = addresses.readdress(&row, &current.address, &merged.address);
+    let kept = kept.map_err(|error| error.under("channel"))?;
     let change = ChannelChange {
         name: merged.name,
         team_id: team_of(merged.team_id.as_deref())?,
@@ -121,32 +130,43 @@ pub async fn update(
         updated_at: cx.now,
         updated_by: cx.principal.id,
     };
-    let row = channels::update_channel(conn, cx.org, id, &change).await?;
-    Ok(convert::channel(row, kept.plain, None))
+    let row = channels::update(conn, cx.org, id, &change).await?;
+    let warning = addresses.reach(&row).err();
+    Ok(convert::channel(row, kept.plain, None, warning))
 }
 
 /// Archives; what refers to the channel goes on working. Twice is once.
 pub async fn delete(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<()> {
     let id = ChannelId::parse("id", id)?;
-    let row = channels::get_channel_for_update(conn, cx.org, id).await?;
+    let row = channels::get_for_update(conn, cx.org, id).await?;
     cx.expect_version(row.version)?;
     if row.archived_at.is_some() {
         return Ok(());
     }
-    channels::archive_channel(conn, cx.org, id, cx.now, cx.principal.id).await
+    channels::archive(conn, cx.org, id, cx.now, cx.principal.id).await
 }
 
-/// A test message through the channel. The claim is for right after the commit.
+/// A test message through the channel, of which it takes `per_hour`. Start it right after the commit.
 pub async fn test(
     cx: &Ctx,
     conn: &mut AsyncPgConnection,
+    addresses: &Addresses,
+    per_hour: u32,
     request: &wire::TestChannelRequest,
-) -> Result<(wire::Notification, Claim)> {
+) -> Result<(wire::Notification, Begun)> {
     let id = ChannelId::parse("id", &request.id)?;
-    let channel = channels::get_channel_for_update(conn, cx.org, id).await?;
+    let channel = channels::get_for_update(conn, cx.org, id).await?;
     refuse_archived(&channel)?;
-    let (row, message, attempt, claim) = sending::test(cx, conn, &channel).await?;
-    Ok((convert::notification(row, message.subject, vec![attempt]), claim))
+    let now = cx.source.now();
+    let (count, oldest) = notifications::count_tests(conn, cx.org, id, now - TEST_WINDOW).await?;
+    if count >= i64::from(per_hour) {
+        let wait = oldest.map_or(TEST_WINDOW, |oldest| oldest + TEST_WINDOW - now).to_std();
+        let detail = format!("a channel takes {per_hour} test messages in an hour");
+        return Err(Error::too_many("too_many_tests", detail).with_retry_after(wait.unwrap_or_default()));
+    }
+    let begun = sending::test(cx, conn, &channel, addresses).await?;
+    let Job { row, message, attempt } = begun.job.clone();
+    Ok((convert::notification(row, message.subject, vec![attempt]), begun))
 }
 
 /// Those of `request` that exist and are not archived.
@@ -161,30 +181,26 @@ pub async fn check(
     Ok(wire::CheckChannelsResponse { channel_ids: usable.map(|row| row.id.to_string()).collect() })
 }
 
-fn refuse_archived(row: &Channel) -> Result<()> {
-    match row.archived_at {
-        Some(_) => Err(Error::conflict("archived", "the channel is archived")),
-        None => Ok(()),
+/// Waits for others who add channels, then counts.
+async fn leave_room(cx: &Ctx, conn: &mut AsyncPgConnection) -> Result<()> {
+    store::lock(conn, &format!("channels/{}", cx.org)).await?;
+    if channels::count(conn, cx.org).await? < MAX_CHANNELS {
+        return Ok(());
     }
+    let detail = format!("an organization has at most {MAX_CHANNELS} channels: archive one");
+    Err(Error::conflict("too_many", detail))
 }
 
 fn team_of(team_id: Option<&str>) -> Result<Option<TeamId>> {
     team_id.map(|id| TeamId::parse("channel.team_id", id)).transpose()
 }
 
-fn place_of(row: &Channel) -> Row {
-    Row { org: row.org_id, table: Table::Channels, id: row.id.uuid() }
+fn whole(addresses: &Addresses, row: Channel) -> wire::Channel {
+    let (address, warning) = (addresses.whole(&row), addresses.reach(&row).err());
+    convert::channel(row, address, None, warning)
 }
 
-fn whole(cx: &Ctx, addresses: &Addresses, row: Channel) -> Result<wire::Channel> {
-    if !cx.principal.permissions.contains(SEES_ADDRESSES) {
-        return Ok(short(row));
-    }
-    let address = addresses.vault.open_address(place_of(&row), &row.address_sealed)?;
-    Ok(convert::channel(row, address, None))
-}
-
-fn short(row: Channel) -> wire::Channel {
-    let shown = row.address_shown.clone();
-    convert::channel(row, shown, None)
+fn short(addresses: &Addresses, row: Channel) -> wire::Channel {
+    let (address, warning) = (row.address_shown.clone(), addresses.reach(&row).err());
+    convert::channel(row, address, None, warning)
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use platform::db::Db;
+use platform::idempotency;
 use platform::rpc::unpack;
 use proto::notification::v1 as wire;
 use proto::notification::v1::channel_service_server::ChannelService;
@@ -28,6 +29,8 @@ pub struct Parts {
     pub addresses: Addresses,
     pub peers: Peers,
     pub sending: Sending,
+    /// Test messages that a channel takes.
+    pub tests_per_hour: u32,
 }
 
 impl Grpc {
@@ -61,7 +64,9 @@ impl ChannelService for Grpc {
         request: Request<wire::ListChannelsRequest>,
     ) -> Answer<wire::ListChannelsResponse> {
         let (cx, request) = unpack(request)?;
-        let page = platform::tx!(self.0.db, &cx, |conn| destinations::list(&cx, conn, &request).await)?;
+        let page = platform::tx!(self.0.db, &cx, |conn| {
+            destinations::list(&cx, conn, &self.0.addresses, &request).await
+        })?;
         Ok(Response::new(page))
     }
 
@@ -85,11 +90,12 @@ impl ChannelService for Grpc {
         let (cx, request) = unpack(request)?;
         let mut born = None;
         let answer = platform::mutation!(self.0.db, &cx, &request, |conn| {
-            let (notification, claim) = destinations::test(&cx, conn, &request).await?;
-            born = Some(claim);
+            let (addresses, limit) = (&self.0.addresses, self.0.tests_per_hour);
+            let (notification, begun) = destinations::test(&cx, conn, addresses, limit, &request).await?;
+            born = Some(begun);
             Ok(notification)
         })?;
-        self.0.sending.run_now(born);
+        self.0.sending.start(born);
         Ok(answer)
     }
 }
@@ -127,8 +133,9 @@ impl ContactMethodService for Grpc {
     ) -> Answer<wire::ListContactMethodsResponse> {
         let (cx, request) = unpack(request)?;
         let user = contact_methods::authorize(&cx, &self.0.peers, &request.user_id).await?;
-        let page =
-            platform::tx!(self.0.db, &cx, |conn| { contact_methods::list(&cx, conn, user, &request).await })?;
+        let page = platform::tx!(self.0.db, &cx, |conn| {
+            contact_methods::list(&cx, conn, &self.0.addresses, user, &request).await
+        })?;
         Ok(Response::new(page))
     }
 
@@ -177,9 +184,13 @@ impl NotificationService for Grpc {
         request: Request<wire::ReplayNotificationRequest>,
     ) -> Answer<wire::Notification> {
         let (cx, request) = unpack(request)?;
+        if let Some(answer) = idempotency::replayed(&self.0.db, &cx, &request).await? {
+            return Ok(answer);
+        }
+        let progress = notifications::present_progress(&cx, &self.0.db, &self.0.peers, &request).await?;
         let mut born = None;
         let answer = platform::mutation!(self.0.db, &cx, &request, |conn| {
-            let (notification, claim) = notifications::replay(&cx, conn, &request).await?;
+            let (notification, claim) = notifications::replay(&cx, conn, &request, progress).await?;
             born = Some(claim);
             Ok(notification)
         })?;

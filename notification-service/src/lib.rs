@@ -24,9 +24,12 @@ mod contact_methods;
 mod convert;
 mod delivery;
 mod destinations;
+mod endpoints;
 mod grpc;
 mod ids;
 mod kinds;
+mod mails;
+mod notes;
 mod notifications;
 mod peers;
 mod render;
@@ -43,7 +46,7 @@ use std::time::Duration;
 use platform::consumer::Options;
 use platform::deps::{Deps, Service};
 use platform::error::Result;
-use platform::leased::Handle;
+use platform::leased::{Handle, Slots};
 use proto::notification::v1::channel_service_server::ChannelServiceServer;
 use proto::notification::v1::contact_method_service_server::ContactMethodServiceServer;
 use proto::notification::v1::notification_service_server::NotificationServiceServer;
@@ -90,14 +93,16 @@ pub async fn build(deps: &Deps, config: &Config) -> Result<Service> {
         deps.source.clone(),
         &config.delivery,
     );
-    deps.drive(&db, Arc::new(deliverer), handle.clone(), config.delivery.concurrency);
+    let Delivery { concurrency: all, concurrency_per_organization: per_org, .. } = config.delivery;
+    deps.drive(&db, Arc::new(deliverer), handle.clone(), Slots { all, per_org });
     let contacts = Arc::new(Contacts { addresses: addresses.clone() });
     let consumers = deps.consumers(NAME, &db);
     deps.consume(&consumers, "contacts", &AUTH_TOPIC, Options::default(), contacts).await?;
     deps.housekeeping(&db);
 
     let sending = Sending::new(db.clone(), peers.clone(), &addresses, born, handle, &config.delivery);
-    let grpc = Grpc::new(Parts { db, addresses, peers, sending });
+    let tests_per_hour = config.delivery.tests_per_hour;
+    let grpc = Grpc::new(Parts { db, addresses, peers, sending, tests_per_hour });
     Ok(Service::builder(NAME)
         .add(ChannelServiceServer::new(grpc.clone()))
         .add(ContactMethodServiceServer::new(grpc.clone()))

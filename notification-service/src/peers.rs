@@ -10,6 +10,7 @@ use platform::rpc::{self, Directory, Transport};
 use proto::auth::v1 as auth;
 use proto::auth::v1::access_service_client::AccessServiceClient;
 use proto::auth::v1::team_service_client::TeamServiceClient;
+use proto::auth::v1::user_service_client::UserServiceClient;
 use proto::incident::v1 as incident;
 use proto::incident::v1::response_service_client::ResponseServiceClient;
 use tonic::{Response, Status};
@@ -23,13 +24,12 @@ use crate::targets::Person;
 const PATIENT: Duration = Duration::from_secs(3);
 /// Members asked for at once.
 const PAGE: i32 = 200;
-/// Only existence and name are of interest: a permission that every role holds.
-const ANY_PERMISSION: &str = "profile";
 
 /// Clients of auth- and incident-service.
 #[derive(Clone)]
 pub struct Peers {
     teams: TeamServiceClient<Transport>,
+    users: UserServiceClient<Transport>,
     access: AccessServiceClient<Transport>,
     responses: ResponseServiceClient<Transport>,
     urgent: Duration,
@@ -41,6 +41,7 @@ impl Peers {
         let auth = directory.transport("pulseops.auth.v1");
         Self {
             teams: TeamServiceClient::new(auth.clone()),
+            users: UserServiceClient::new(auth.clone()),
             access: AccessServiceClient::new(auth),
             responses: ResponseServiceClient::new(directory.transport("pulseops.incident.v1")),
             urgent,
@@ -48,8 +49,8 @@ impl Peers {
     }
 
     /// The members of a team who are not disabled.
-    pub async fn team_members(&self, cx: &Ctx, team: TeamId) -> Result<Vec<Person>> {
-        let cx = background(cx).with_timeout(self.urgent);
+    pub async fn team_members(&self, cx: &Ctx, team: TeamId, limit: Duration) -> Result<Vec<Person>> {
+        let cx = background(cx).with_timeout(limit);
         let members = async {
             let mut members = Vec::new();
             let mut page_token = String::new();
@@ -68,31 +69,29 @@ impl Peers {
                 }
             }
         };
-        tokio::time::timeout(self.urgent, members).await.unwrap_or_else(|_| Err(silent("auth-service")))
+        tokio::time::timeout(limit, members).await.unwrap_or_else(|_| Err(silent("auth-service")))
     }
 
     /// The owners of the organization; auth does not say their names.
-    pub async fn owners(&self, cx: &Ctx) -> Result<Vec<Person>> {
-        let cx = background(cx).with_timeout(self.urgent);
+    pub async fn owners(&self, cx: &Ctx, limit: Duration) -> Result<Vec<Person>> {
+        let cx = background(cx).with_timeout(limit);
         let mut client = self.access.clone();
         let call = client.list_owners(rpc::request(&cx, auth::ListOwnersRequest {}));
-        let answer = within(self.urgent, "auth-service", call).await?;
+        let answer = within(limit, "auth-service", call).await?;
         let person = |id: &String| Ok(Person { id: UserId::parse("user_id", id)?, name: String::new() });
         answer.user_ids.iter().map(person).collect()
     }
 
-    /// A user of the organization with the present name.
-    pub async fn find_user(&self, cx: &Ctx, user: UserId) -> Result<Option<Person>> {
+    /// Whether the organization has this user, disabled and archived ones too.
+    pub async fn is_user(&self, cx: &Ctx, user: UserId) -> Result<bool> {
         let cx = background(cx).with_timeout(PATIENT);
-        let message = auth::CheckPermissionRequest {
-            user_ids: vec![user.to_string()],
-            permission: ANY_PERMISSION.to_owned(),
-        };
-        let mut client = self.access.clone();
-        let answer =
-            within(PATIENT, "auth-service", client.check_permission(rpc::request(&cx, message))).await?;
-        let check = answer.checks.into_iter().next().filter(|check| check.found);
-        Ok(check.map(|check| Person { id: user, name: check.name }))
+        let message = auth::GetUserRequest { id: user.to_string() };
+        let mut client = self.users.clone();
+        match within(PATIENT, "auth-service", client.get_user(rpc::request(&cx, message))).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == Kind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Whether a team exists that new things may refer to.

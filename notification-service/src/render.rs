@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use platform::error::{Error, Result};
 use proto::api::v1::{Reference, Severity};
 use proto::events::v1::IncidentEvent;
-use proto::incident::v1::Incident;
+use proto::incident::v1::{Incident, IncidentStatus};
 use serde_json::{Value, json};
 
 /// A subject is one line of at most this many characters.
@@ -37,7 +37,7 @@ pub fn page(
 ) -> Result<Content> {
     let escalation = event.escalation.as_ref();
     let subject = subject(event, incident);
-    let standard = format!("{subject}. Somebody has to look at it.");
+    let standard = format!("{subject}. {}", state(incident).1);
     let said = if message.is_empty() { standard.as_str() } else { message };
     let data = json!({
         "incident": proto::json::to_json(incident).map_err(Error::internal)?,
@@ -77,7 +77,25 @@ fn reference(reference: Option<&Reference>) -> Value {
 
 fn subject(event: &IncidentEvent, incident: &Incident) -> String {
     let service = event.service.as_ref().map_or("", |service| service.name.as_str());
-    one_line(&format!("[{}] #{} {service}: {}", severity(incident), incident.number, incident.title))
+    let severity = severity(incident);
+    let label = match incident.status() {
+        IncidentStatus::Triggered | IncidentStatus::Unspecified => severity.to_owned(),
+        IncidentStatus::Acknowledged | IncidentStatus::Resolved => {
+            format!("{severity}, {}", state(incident).0)
+        }
+    };
+    one_line(&format!("[{label}] #{} {service}: {}", incident.number, incident.title))
+}
+
+/// Where the incident stands, as a word and as a sentence.
+fn state(incident: &Incident) -> (&'static str, &'static str) {
+    match incident.status() {
+        IncidentStatus::Triggered | IncidentStatus::Unspecified => {
+            ("triggered", "Somebody has to look at it.")
+        }
+        IncidentStatus::Acknowledged => ("acknowledged", "Somebody is looking at it."),
+        IncidentStatus::Resolved => ("resolved", "It is over: nobody has to do anything."),
+    }
 }
 
 fn severity(incident: &Incident) -> &'static str {
@@ -100,6 +118,7 @@ fn text(event: &IncidentEvent, incident: &Incident, said: &str) -> String {
     let lines = [
         ("Service", name(&event.service)),
         ("Team", name(&event.team)),
+        ("Status", Some(state(incident).0.to_owned())),
         ("Severity", Some(severity(incident).to_owned())),
         ("Opened", opened.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true))),
         ("Level", level),
@@ -136,6 +155,7 @@ mod tests {
             number: 12,
             title: "charge.failed\r\nBcc: x".to_owned(),
             severity: Severity::Critical.into(),
+            status: IncidentStatus::Triggered.into(),
             description: "3 in 60 s".to_owned(),
             created_at: Some(prost_types::Timestamp { seconds: 1_767_323_045, nanos: 0 }),
             ..Incident::default()
@@ -168,6 +188,7 @@ mod tests {
         Incident: #12 charge.failed␍
         Bcc: x
         Service: payment
+        Status: triggered
         Severity: critical
         Opened: 2026-01-02T03:04:05Z
         Level: 2 (round 1) of default
@@ -183,6 +204,26 @@ mod tests {
         assert_eq!(json["data"]["service"]["name"], "payment");
         assert_eq!(json["data"]["team"], Value::Null);
         assert_eq!(json["data"]["level"], 2);
+    }
+
+    #[test]
+    fn nobody_is_called_to_what_is_over() {
+        let (event, mut incident) = event();
+        incident.title = "charge.failed".to_owned();
+        let mut first_lines = |status: IncidentStatus| {
+            incident.status = status.into();
+            let content = page(&event, &incident, "", now()).expect("rendered");
+            assert!(content.text.contains(&format!("Status: {}", state(&incident).0)));
+            content.text.lines().next().unwrap_or_default().to_owned()
+        };
+        assert_eq!(
+            first_lines(IncidentStatus::Acknowledged),
+            "[critical, acknowledged] #12 payment: charge.failed. Somebody is looking at it."
+        );
+        assert_eq!(
+            first_lines(IncidentStatus::Resolved),
+            "[critical, resolved] #12 payment: charge.failed. It is over: nobody has to do anything."
+        );
     }
 
     #[test]

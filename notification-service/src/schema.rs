@@ -108,6 +108,8 @@ diesel::table! {
         decided_at -> Timestamptz,
         decided_status -> Nullable<Text>,
         spent -> Int4,
+        failing_told -> Bool,
+        notes -> Nullable<Jsonb>,
         created_at -> Timestamptz,
         delivered_at -> Nullable<Timestamptz>,
         ended_at -> Nullable<Timestamptz>,
@@ -124,6 +126,8 @@ diesel::table! {
         user_id -> Uuid,
         name -> Text,
         verified_digest -> Nullable<Bytea>,
+        inactive -> Bool,
+        version -> Int8,
         seen_at -> Timestamptz,
     }
 }

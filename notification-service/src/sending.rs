@@ -3,12 +3,13 @@
 
 mod known;
 mod plan;
+mod request;
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use diesel_async::AsyncPgConnection;
-use platform::ctx::{Ctx, OrgId, parse_id};
+use platform::ctx::{Ctx, OrgId};
 use platform::db::Db;
 use platform::error::{Error, Result};
 use platform::leased::{Claim, Handle};
@@ -16,21 +17,25 @@ use proto::notification::v1 as wire;
 use uuid::Uuid;
 
 use crate::addresses::Addresses;
-use crate::audiences::{self, Audiences, Group};
+use crate::audiences::{self, Audiences, Group, Limits};
 use crate::born::{Born, Nursery};
 use crate::config::Delivery;
-use crate::ids::TeamId;
-use crate::kinds::Progress;
-use crate::peers::{Peers, progress_of};
-use crate::render::{self, Content};
+use crate::peers::Peers;
 use crate::store;
+use crate::store::channels::Channel;
 use crate::store::messages::Message;
 use crate::store::notifications::Notification;
 use crate::store::people::GroupSeen;
-use crate::targets::{self, Target, Told};
-use plan::{Begun, Plan};
+use crate::targets::{self, Resolved, Target, Told};
+use plan::Plan;
+use request::Request;
 
-pub use plan::{ORDER_PAUSE, test};
+pub use plan::Begun;
+
+/// How long auth-service is waited for when nobody else could be told: less than the caller waits.
+const PATIENT: Duration = Duration::from_millis(1_500);
+/// For this long after the decision it is better to ask again than to tell the log alone.
+const UNKNOWN_PATIENCE: TimeDelta = TimeDelta::seconds(60);
 
 /// Makes deliveries and starts them.
 pub struct Sending {
@@ -39,21 +44,8 @@ pub struct Sending {
     addresses: Addresses,
     born: Nursery,
     driver: Handle,
-    trust_team: Duration,
+    limits: Limits,
     order_wait: TimeDelta,
-}
-
-/// A request, read.
-struct Request {
-    key: String,
-    targets: Vec<Target>,
-    incident_id: Uuid,
-    run_id: Uuid,
-    sequence: i64,
-    decided_at: DateTime<Utc>,
-    decided_status: Option<Progress>,
-    actor: proto::api::v1::Actor,
-    content: Content,
 }
 
 /// What became of a request in one transaction.
@@ -61,8 +53,17 @@ enum Made {
     Answer(wire::SendResponse, Vec<Begun>),
     /// What is known of a group is not fresh: ask first.
     Stale(Vec<GroupSeen>),
-    /// Nobody of the targets can be reached.
-    Nobody(Audiences),
+    /// Nobody of the targets can be reached, as far as is known.
+    Nobody,
+}
+
+/// Who is told when the targets reach nobody.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Resort {
+    /// Nobody yet: there is more to find out.
+    None,
+    /// Owners and the log.
+    Last,
 }
 
 impl Sending {
@@ -75,60 +76,62 @@ impl Sending {
         config: &Delivery,
     ) -> Self {
         let order_wait = TimeDelta::milliseconds(i64::try_from(config.order_wait_ms).unwrap_or(i64::MAX));
-        let trust_team = Duration::from_millis(config.trust_team_ms);
-        Self { db, peers, addresses: addresses.clone(), born, driver, trust_team, order_wait }
+        let urgent = Duration::from_millis(config.peer_timeout_ms);
+        let limits = Limits {
+            trust: Duration::from_millis(config.trust_team_ms),
+            urgent,
+            patient: PATIENT.max(urgent),
+        };
+        Self { db, peers, addresses: addresses.clone(), born, driver, limits, order_wait }
     }
 
     /// Tells the targets of `request`. The same key again makes nothing new and answers the same.
     /// What is known here is enough for nearly every page: then it is one transaction.
     ///
     /// # Errors
-    /// Invalid, when a target or the incident cannot be read.
+    /// Invalid, when a target or the incident cannot be read; Unavailable `people_unknown`, when
+    /// nobody can be told because nobody says who there is: ask again.
     pub async fn send(&self, cx: &Ctx, request: wire::SendRequest) -> Result<wire::SendResponse> {
-        let request = read(cx, request)?;
+        let request = Request::read(cx, request)?;
         let groups = groups_of(&request.targets);
         let mut made =
             platform::tx!(self.db, cx, |conn| { self.make_of_known(cx, conn, &request, &groups).await })?;
         if let Made::Stale(seen) = &made {
-            let audiences = self.ask(cx, &groups, seen).await;
-            made = self.make(cx, &request, audiences, false).await?;
+            let hurried = Limits { patient: self.limits.urgent, ..self.limits };
+            let audiences = audiences::find_people(&self.peers, cx, &groups, seen, hurried).await;
+            made = self.make(cx, &request, audiences, Resort::None).await?;
         }
-        if let Made::Nobody(mut audiences) = made {
-            let owners = [Group::Owners];
-            let seen = platform::tx!(self.db, cx, |conn| find_seen(conn, cx.org, &owners).await)?;
-            let asked = self.ask(cx, &owners, &seen).await;
-            audiences.people.extend(asked.people);
-            audiences.fresh.extend(asked.fresh);
-            made = self.make(cx, &request, audiences, true).await?;
+        if let Made::Nobody = made {
+            made = self.make_at_last(cx, &request, groups).await?;
         }
         match made {
-            Made::Answer(answer, begun) => Ok(self.start(cx, answer, begun)),
-            Made::Stale(_) | Made::Nobody(_) => Err(Error::internal("the log is always there")),
+            Made::Answer(answer, begun) => {
+                if answer.nobody_reachable && !begun.is_empty() {
+                    metrics::counter!("pulseops_notification_nobody_reachable_total").increment(1);
+                }
+                self.start(begun);
+                Ok(answer)
+            }
+            Made::Stale(_) | Made::Nobody => Err(Error::internal("the log is always there")),
         }
     }
 
-    /// Starts deliveries born leased; call it right after their commit.
-    pub fn run_now(&self, claims: impl IntoIterator<Item = Claim>) {
-        self.driver.run_now(claims);
-    }
-
-    fn start(&self, cx: &Ctx, answer: wire::SendResponse, begun: Vec<Begun>) -> wire::SendResponse {
-        let claims: Vec<Claim> = begun.iter().map(|begun| begun.claim).collect();
-        for Begun { claim, job, via, sealed } in begun {
-            match self.addresses.open(cx.org, via, &sealed) {
-                Ok(to) => self.born.put(Born { claim, job, to }),
-                Err(error) => tracing::error!(error = error.chain(), "an address cannot be opened"),
+    /// Starts deliveries whose first attempt is claimed; call it right after their commit.
+    pub fn start(&self, begun: impl IntoIterator<Item = Begun>) {
+        let mut claims = Vec::new();
+        for Begun { claim, job, to } in begun {
+            claims.push(claim);
+            // Without an address the step reads the row and records why nothing is sent.
+            if let Ok(to) = to {
+                self.born.put(Born { claim, job, to });
             }
         }
         self.run_now(claims);
-        if answer.nobody_reachable {
-            metrics::counter!("pulseops_notification_nobody_reachable_total").increment(1);
-        }
-        answer
     }
 
-    async fn ask(&self, cx: &Ctx, groups: &[Group], seen: &[GroupSeen]) -> Audiences {
-        audiences::find_people(&self.peers, cx, groups, seen, self.trust_team).await
+    /// Starts rows born leased; call it right after their commit.
+    pub fn run_now(&self, claims: impl IntoIterator<Item = Claim>) {
+        self.driver.run_now(claims);
     }
 
     async fn make_of_known(
@@ -139,22 +142,37 @@ impl Sending {
         groups: &[Group],
     ) -> Result<Made> {
         let seen = find_seen(conn, cx.org, groups).await?;
-        match Audiences::of_fresh(cx, groups, &seen, self.trust_team) {
-            Some(audiences) => self.make_in(cx, conn, request, audiences, false).await,
+        match Audiences::of_fresh(cx, groups, &seen, self.limits.trust) {
+            Some(audiences) => self.make_in(cx, conn, request, &audiences, Resort::None).await,
             None => Ok(Made::Stale(seen)),
         }
     }
 
-    async fn make(
-        &self,
-        cx: &Ctx,
-        request: &Request,
-        audiences: Audiences,
-        last_resort: bool,
-    ) -> Result<Made> {
-        platform::tx!(self.db, cx, |conn| {
-            self.make_in(cx, conn, request, audiences.clone(), last_resort).await
-        })
+    /// Nobody was found: asks once more, with patience, for what is not known, and for the owners.
+    async fn make_at_last(&self, cx: &Ctx, request: &Request, mut groups: Vec<Group>) -> Result<Made> {
+        if !groups.contains(&Group::Owners) {
+            groups.push(Group::Owners);
+        }
+        let seen = platform::tx!(self.db, cx, |conn| find_seen(conn, cx.org, &groups).await)?;
+        let audiences = audiences::find_people(&self.peers, cx, &groups, &seen, self.limits).await;
+        let is_young = cx.source.now() - request.decided_at < UNKNOWN_PATIENCE;
+        let resort = if audiences.know(&groups) || !is_young { Resort::Last } else { Resort::None };
+        match self.make(cx, request, audiences, resort).await? {
+            Made::Nobody => {
+                metrics::counter!("pulseops_notification_people_unknown_total").increment(1);
+                tracing::error!(
+                    message.subject = request.content.subject,
+                    "nobody is told yet: auth-service does not say who there is"
+                );
+                Err(Error::unavailable("people_unknown", "it is not known who there is to be told")
+                    .with_retry_after(Duration::from_secs(1)))
+            }
+            made => Ok(made),
+        }
+    }
+
+    async fn make(&self, cx: &Ctx, request: &Request, audiences: Audiences, resort: Resort) -> Result<Made> {
+        platform::tx!(self.db, cx, |conn| { self.make_in(cx, conn, request, &audiences, resort).await })
     }
 
     async fn make_in(
@@ -162,72 +180,73 @@ impl Sending {
         cx: &Ctx,
         conn: &mut AsyncPgConnection,
         request: &Request,
-        audiences: Audiences,
-        last_resort: bool,
+        audiences: &Audiences,
+        resort: Resort,
     ) -> Result<Made> {
         store::people::upsert_groups(conn, &audiences.fresh).await?;
-        let ways = &self.addresses.ways;
-        let known = known::load(conn, cx.org, &request.targets, &audiences, ways).await?;
-        let told = match last_resort {
-            true => targets::last_resort(&known),
-            false => targets::resolve(&request.targets, &known),
-        };
-        if told.is_empty() {
-            return Ok(Made::Nobody(audiences));
+        let known = known::load(conn, cx.org, &request.targets, audiences, &self.addresses).await?;
+        let mut resolved = targets::resolve(&request.targets, &known);
+        let nobody = resolved.told.is_empty();
+        match resort {
+            Resort::None if nobody => return Ok(Made::Nobody),
+            Resort::Last if nobody => resolved = targets::last_resort(&request.targets, &known),
+            Resort::None | Resort::Last => {}
         }
-        self.insert(cx, conn, request, &told, last_resort).await
-    }
-
-    async fn insert(
-        &self,
-        cx: &Ctx,
-        conn: &mut AsyncPgConnection,
-        request: &Request,
-        told: &[Told],
-        nobody_reachable: bool,
-    ) -> Result<Made> {
-        let message = plan::message(cx, request, nobody_reachable);
-        if !store::messages::insert_message(conn, &message).await? {
-            let answer = find_answer(conn, cx.org, &request.key).await?;
-            let answer = answer.ok_or_else(|| Error::internal("a message without its answer"))?;
-            return Ok(Made::Answer(answer, Vec::new()));
+        let message = plan::message(cx, request, nobody);
+        match insert(cx, conn, request, message, &resolved, self.order_wait).await? {
+            Some(plan) => Ok(Made::Answer(answer_of(&plan.message, &plan.rows()), plan.begun)),
+            None => Ok(Made::Answer(get_answer(conn, cx.org, &request.key).await?, Vec::new())),
         }
-        let about = request.incident_id.to_string();
-        let order_keys: Vec<String> = told.iter().map(|told| told.order_key(&about)).collect();
-        let since = cx.source.now() - self.order_wait;
-        let blocked =
-            store::notifications::find_blocked(conn, cx.org, &order_keys, request.sequence, since).await?;
-        let plan = Plan::new(cx, request, &message, told, &blocked);
-        store::notifications::insert_notifications(conn, &plan.notifications).await?;
-        store::notifications::insert_attempts(conn, &plan.attempts).await?;
-        let rows: Vec<Notification> = plan.notifications.into_iter().map(|new| new.row).collect();
-        Ok(Made::Answer(answer_of(&message, &rows), plan.begun))
     }
 }
 
-fn read(cx: &Ctx, request: wire::SendRequest) -> Result<Request> {
-    let event = request.incident.ok_or_else(|| Error::field("incident", "required", "is required"))?;
-    let incident = event
-        .incident
-        .as_ref()
-        .ok_or_else(|| Error::field("incident.incident", "required", "is required"))?;
-    let team = event.team.as_ref().map(|team| team.id.as_str()).or(incident.team_id.as_deref());
-    let team = team.map(|team| TeamId::parse("incident.team.id", team)).transpose()?;
-    let decided_at = match &request.decided_at {
-        Some(at) => crate::convert::read_time(at, "decided_at")?,
-        None => cx.now,
+/// A delivery that only shows that `channel` works; start it right after the commit. It belongs to no
+/// incident, so nothing cancels it and nobody's timeline has it.
+///
+/// # Errors
+/// Those of the database.
+pub async fn test(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    channel: &Channel,
+    addresses: &Addresses,
+) -> Result<Begun> {
+    let request = Request::test(cx, channel);
+    let way = known::way_of(channel, addresses);
+    let told = Told { way, user: None, names: vec![channel.name.clone()] };
+    let resolved = Resolved { told: vec![told], left_out: Vec::new() };
+    let message = plan::message(cx, &request, false);
+    let plan = insert(cx, conn, &request, message, &resolved, TimeDelta::zero()).await?;
+    let begun = plan.and_then(|mut plan| plan.begun.pop());
+    begun.ok_or_else(|| Error::internal("a test message waits for nothing"))
+}
+
+/// Inserts what `request` becomes; `None` when its key has made a message before.
+async fn insert(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    request: &Request,
+    message: Message,
+    resolved: &Resolved,
+    order_wait: TimeDelta,
+) -> Result<Option<Plan>> {
+    if !store::messages::insert_message(conn, &message).await? {
+        return Ok(None);
+    }
+    let turns = match &request.about {
+        Some(about) => {
+            store::order::lock(conn, cx.org, about.incident_id).await?;
+            let keys: Vec<String> = resolved.told.iter().map(|told| request.order_key(told)).collect();
+            let since = cx.source.now() - order_wait;
+            let (sequence, status) = (request.sequence, about.status);
+            store::order::find_turns(conn, cx.org, &keys, sequence, status, since).await?
+        }
+        None => Default::default(),
     };
-    Ok(Request {
-        targets: Target::read(&request.targets, team)?,
-        incident_id: parse_id("incident.incident.id", &incident.id)?,
-        run_id: parse_id("run_id", &request.run_id)?,
-        sequence: request.sequence,
-        decided_status: progress_of(incident.status()),
-        actor: request.actor.unwrap_or_else(|| crate::convert::actor(&cx.actor())),
-        content: render::page(&event, incident, &request.message, decided_at)?,
-        decided_at,
-        key: request.key,
-    })
+    let plan = Plan::new(cx, request, message, resolved, &turns, order_wait);
+    store::notifications::insert_notifications(conn, &plan.notifications).await?;
+    store::attempts::insert_attempts(conn, &plan.attempts).await?;
+    Ok(Some(plan))
 }
 
 fn groups_of(targets: &[Target]) -> Vec<Group> {
@@ -253,20 +272,15 @@ async fn find_seen(conn: &mut AsyncPgConnection, org: OrgId, groups: &[Group]) -
     Ok(rows)
 }
 
-/// What the request of this key was answered, if there was one.
-async fn find_answer(
-    conn: &mut AsyncPgConnection,
-    org: OrgId,
-    send_key: &str,
-) -> Result<Option<wire::SendResponse>> {
-    let Some(message) = store::messages::find_message_by_key(conn, org, send_key).await? else {
-        return Ok(None);
-    };
+/// What the request of this key was answered.
+async fn get_answer(conn: &mut AsyncPgConnection, org: OrgId, send_key: &str) -> Result<wire::SendResponse> {
+    let message = store::messages::find_message_by_key(conn, org, send_key).await?;
+    let message = message.ok_or_else(|| Error::internal("a message without its answer"))?;
     let rows = store::notifications::find_by_message(conn, org, message.id).await?;
-    Ok(Some(answer_of(&message, &rows)))
+    Ok(answer_of(&message, &rows.iter().collect::<Vec<_>>()))
 }
 
-fn answer_of(message: &Message, rows: &[Notification]) -> wire::SendResponse {
+fn answer_of(message: &Message, rows: &[&Notification]) -> wire::SendResponse {
     let mut recipients: Vec<String> = Vec::new();
     for row in rows {
         if !recipients.contains(&row.recipient) {

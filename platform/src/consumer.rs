@@ -10,12 +10,12 @@
 
 mod after;
 mod batch;
-pub mod inbox;
 mod keeper;
 mod pace;
 mod positions;
 mod replay;
 mod run;
+mod stopped;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 pub use after::After;
 pub(crate) use batch::panic_text;
 pub use run::Consumer;
+pub use stopped::Stopped;
 
 use crate::bus::{Bus, Delivered, TopicSpec};
 use crate::ctx::Ctx;
@@ -118,7 +119,7 @@ impl Default for Options {
 }
 
 /// How long a lease lasts without being renewed: the longest a dead process holds its partitions.
-pub const LEASE: Duration = Duration::from_secs(3);
+pub const LEASE: Duration = crate::db::LEASE;
 
 /// The consumers of one service in one process. They renew their leases by one statement.
 #[derive(Clone)]

@@ -90,12 +90,16 @@ pub(crate) fn parse(url: &str) -> Result<tokio_postgres::Config> {
     if config.get_user().is_none() {
         config.user("postgres");
     }
-    config.connect_timeout(LEASE).tcp_user_timeout(LEASE).keepalives_idle(Duration::from_secs(10));
+    // The user timeout ends what is not acknowledged; probes end waiting for an answer that nobody
+    // will send.
+    config.connect_timeout(LEASE).tcp_user_timeout(LEASE);
+    config.keepalives_idle(PROBE_EVERY).keepalives_interval(PROBE_EVERY).keepalives_retries(2);
     Ok(config)
 }
 
 /// No connection may hold a transaction, or a dead peer, for longer than a lease lasts.
-const LEASE: Duration = Duration::from_secs(3);
+pub(crate) const LEASE: Duration = Duration::from_secs(3);
+const PROBE_EVERY: Duration = Duration::from_secs(1);
 
 /// One service's pool. Cloning shares it.
 #[derive(Clone)]
@@ -120,11 +124,16 @@ impl Db {
     /// Invalid, code `invalid_database_url`. An unreachable server shows at the first transaction.
     pub fn connect(config: &DbConfig, service: &str) -> Result<Self> {
         let connections = config.max_connections.saturating_sub(1).max(1);
-        Self::pooled(config, service, connections, Wakes::default())
+        Self::pooled(config, service, service_address(config, service)?, connections, Wakes::default())
     }
 
-    fn pooled(config: &DbConfig, service: &str, connections: usize, wakes: Wakes) -> Result<Self> {
-        let address = service_address(config, service)?;
+    fn pooled(
+        config: &DbConfig,
+        service: &str,
+        address: tokio_postgres::Config,
+        connections: usize,
+        wakes: Wakes,
+    ) -> Result<Self> {
         let manager = manager(address.clone(), role_of(service), wakes.clone());
         let pool = Pool::builder(manager).max_size(connections).build().map_err(Error::internal)?;
         Ok(Self(Arc::new(Inner {
@@ -140,12 +149,17 @@ impl Db {
     }
 
     /// The same service over one connection kept for renewing leases: however busy the others are,
-    /// what this process has leased stays its own.
+    /// what this process has leased stays its own. A renewal that a crash of the server takes back
+    /// harms nobody, so its commits do not wait for the disk.
     pub(crate) fn leases(&self) -> Result<Self> {
         if let Some(kept) = self.0.leases.get() {
             return Ok(kept.clone());
         }
-        let kept = Self::pooled(&self.0.config, &self.0.service, 1, self.0.wakes.clone())?;
+        let (config, service) = (&self.0.config, &self.0.service);
+        let mut address = self.0.address.clone();
+        let options = format!("{} -c synchronous_commit=off", address.get_options().unwrap_or_default());
+        address.options(options);
+        let kept = Self::pooled(config, service, address, 1, self.0.wakes.clone())?;
         Ok(self.0.leases.get_or_init(|| kept).clone())
     }
 

@@ -250,12 +250,14 @@ fn text(text: &str) -> String {
     text.chars().filter(|c| *c != '\0').take(DETAIL_CHARS).collect()
 }
 
-/// Locks the oldest requested dead letter of these partitions, unless another process is at it.
+/// Locks the oldest requested dead letter of these partitions that is not `deferred`, unless another
+/// process is at it.
 pub(crate) async fn claim(
     conn: &mut AsyncPgConnection,
     consumer: &str,
     topic: &str,
     partitions: &[i32],
+    deferred: &[Uuid],
 ) -> Result<Option<DeadLetter>> {
     let found = dead_letters::table
         .select(DeadLetter::as_select())
@@ -263,6 +265,7 @@ pub(crate) async fn claim(
         .filter(dead_letters::consumer.eq(consumer))
         .filter(dead_letters::topic.eq(topic))
         .filter(dead_letters::partition.eq_any(partitions))
+        .filter(dead_letters::id.ne_all(deferred))
         .order(dead_letters::id)
         .for_update()
         .skip_locked()

@@ -11,6 +11,7 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 
 use crate::bus::Bus;
+use crate::consumer::Stopped;
 use crate::db::{Db, DbConfig};
 use crate::door::{self, DoorParts};
 use crate::egress::Egress;
@@ -42,6 +43,8 @@ pub struct Deps {
     pub egress: Egress,
     /// Wake-ups of the bus in this process.
     pub wakes: Wakes,
+    /// Consumers that stand still.
+    pub stopped: Stopped,
 }
 
 impl Deps {

@@ -19,6 +19,7 @@ use tracing::Instrument;
 
 use crate::access::AccessTable;
 use crate::ctx::Ctx;
+use crate::consumer::panic_text;
 use crate::error::{Error, Result};
 use crate::rpc;
 use crate::source::Source;
@@ -174,12 +175,6 @@ where
 
 fn too_late() -> Error {
     Error::timeout("deadline_exceeded", "the call took longer than the caller waits")
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    format!("panic: {}", text.unwrap_or("without a text"))
 }
 
 fn refuse(error: Error, path: &str) -> Response<Body> {

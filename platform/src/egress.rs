@@ -79,7 +79,7 @@ pub struct Response {
     pub headers: HeaderMap,
     /// The beginning of its body.
     pub body: Bytes,
-    /// Whether the body was longer.
+    /// Whether the body was longer, or broke off.
     pub truncated: bool,
 }
 
@@ -148,7 +148,11 @@ impl Egress {
         let (status, headers) = (answer.status(), answer.headers().clone());
         let mut body = BytesMut::new();
         let mut truncated = false;
-        while let Some(chunk) = answer.chunk().await.map_err(outcome)? {
+        // The other side has answered: a body that breaks off takes nothing back.
+        while let Some(chunk) = answer.chunk().await.unwrap_or_else(|_| {
+            truncated = true;
+            None
+        }) {
             let room = self.0.max_response_bytes - body.len();
             body.extend_from_slice(&chunk[..chunk.len().min(room)]);
             if chunk.len() > room {

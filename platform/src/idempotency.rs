@@ -20,9 +20,9 @@ use uuid::Uuid;
 use crate::ctx::Ctx;
 use crate::db::Db;
 use crate::error::{Error, Result};
+use crate::rpc::IDEMPOTENCY_REPLAYED;
+use crate::sql::sql;
 
-/// Metadata of an answer that was given before: `idempotency-replayed: true`.
-pub const REPLAYED: &str = "idempotency-replayed";
 /// How long a key is remembered.
 pub const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// The longest key.
@@ -102,7 +102,7 @@ impl Call {
         }
         let answer = R::decode(kept.response.as_slice()).map_err(Error::internal)?;
         let mut answer = tonic::Response::new(answer);
-        answer.metadata_mut().insert(REPLAYED, MetadataValue::from_static("true"));
+        answer.metadata_mut().insert(IDEMPOTENCY_REPLAYED, MetadataValue::from_static("true"));
         Ok(Some(answer))
     }
 
@@ -127,13 +127,11 @@ impl Keyed {
     async fn lock_and_find(&self, conn: &mut AsyncPgConnection) -> Result<Option<Kept>> {
         let conn = &*conn;
         let (mut first, mut second) = (conn, conn);
-        let lock = diesel::sql_query("SELECT pg_try_advisory_xact_lock($1) AS locked")
+        let lock = sql("SELECT pg_try_advisory_xact_lock($1) AS locked")
             .bind::<BigInt, _>(self.lock_key())
             .get_result::<Locked>(&mut first);
-        let find = diesel::sql_query(
-            "SELECT request_hash, response FROM idempotency_keys \
-             WHERE org_id = $1 AND principal = $2 AND rpc = $3 AND key = $4 AND expires_at > $5",
-        )
+        let find = sql("SELECT request_hash, response FROM idempotency_keys \
+             WHERE org_id = $1 AND principal = $2 AND rpc = $3 AND key = $4 AND expires_at > $5")
         .bind::<SqlUuid, _>(self.org)
         .bind::<Text, _>(&self.principal)
         .bind::<Text, _>(&*self.rpc)
@@ -148,15 +146,13 @@ impl Keyed {
     }
 
     async fn keep(&self, conn: &mut AsyncPgConnection, response: &[u8]) -> Result<()> {
-        let kept = diesel::sql_query(
-            "INSERT INTO idempotency_keys AS kept \
+        let kept = sql("INSERT INTO idempotency_keys AS kept \
              (org_id, principal, rpc, key, request_hash, response, created_at, expires_at) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
              ON CONFLICT ON CONSTRAINT idempotency_keys_pkey DO UPDATE \
              SET request_hash = excluded.request_hash, response = excluded.response, \
                  created_at = excluded.created_at, expires_at = excluded.expires_at \
-             WHERE kept.expires_at <= excluded.created_at",
-        )
+             WHERE kept.expires_at <= excluded.created_at")
         .bind::<SqlUuid, _>(self.org)
         .bind::<Text, _>(&self.principal)
         .bind::<Text, _>(&*self.rpc)
@@ -212,7 +208,7 @@ pub async fn sweep(db: &Db) -> Result<usize> {
     let mut removed = 0;
     loop {
         let batch = crate::system_tx!(db, "retention", |conn| {
-            let swept = diesel::sql_query(
+            let swept = sql(
                 "DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(SELECT ctid FROM idempotency_keys \
                  WHERE expires_at <= pulseops.now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))",
             )

@@ -33,7 +33,7 @@ use crate::error::Result;
 use crate::wake;
 
 /// How long a lease lasts without being renewed.
-pub const LEASE: Duration = Duration::from_secs(3);
+pub const LEASE: Duration = crate::db::LEASE;
 
 /// Code of the error that [`finish`] gives when the row belongs to somebody else by now.
 pub const LEASE_LOST: &str = "lease_lost";

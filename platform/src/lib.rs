@@ -1,6 +1,6 @@
 //! What every service needs and that has no word of the domain in it: each mechanism once.
 //!
-//! Tables: `outbox`, `positions`, `members`, `inbox` and `idempotency_keys` in the schema of every
+//! Tables: `outbox`, `positions`, `members` and `idempotency_keys` in the schema of every
 //! service (`migrations/mechanisms`), the log, its followers and `dead_letters` in `pulseops_bus`
 //! (`migrations/bus`), the clock, the list of services and of exempt tables in `pulseops`
 //! (`migrations/database`). Topics: none of its own; [`bus`] carries those of the services.

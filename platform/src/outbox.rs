@@ -4,6 +4,8 @@
 //! An aggregate's events are written under its row lock, each with the version that it leads to, so
 //! the order of ids is the order of versions.
 
+mod bound;
+mod house;
 mod relay;
 
 use bytes::BytesMut;

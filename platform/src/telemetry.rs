@@ -89,12 +89,17 @@ fn init_logs(format: Format, filter: EnvFilter) -> Result<()> {
 
 /// A panic becomes one log line in the log's format.
 fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
         let message = panic.payload_as_str().unwrap_or("no message");
         let at = panic.location().map(ToString::to_string).unwrap_or_default();
         let thread = std::thread::current().name().unwrap_or_default().to_owned();
         let backtrace = std::backtrace::Backtrace::capture();
         tracing::error!(panic.message = message, panic.at = at, thread, %backtrace, "panic");
+        // A failing test tells its runner, whose log may be off.
+        if cfg!(feature = "testing") {
+            before(panic);
+        }
     }));
 }
 

@@ -68,6 +68,28 @@ fn stubs(compiler: &protox::Compiler, out: &Path, paths: &Paths) -> Result<()> {
         .out_dir(out)
         .include_file("mod.rs")
         .compile_fds_with_config(set, config)?;
+    widen_clients(out, paths)
+}
+
+/// tonic has no setting for what every generated client takes, so it is written into their
+/// constructors.
+fn widen_clients(out: &Path, paths: &Paths) -> Result<()> {
+    let mut widened = 0;
+    for entry in fs::read_dir(out)? {
+        let path = entry?.path();
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let mut wider = text.clone();
+        for made in ["tonic::client::Grpc::new(inner)", "tonic::client::Grpc::with_origin(inner, origin)"] {
+            wider = wider.replace(made, &format!("{}::codec::client({made})", paths.runtime));
+        }
+        if wider != text {
+            widened += 1;
+            fs::write(path, wider)?;
+        }
+    }
+    if widened == 0 {
+        return Err("no generated client was found: has tonic changed what it writes?".into());
+    }
     Ok(())
 }
 

@@ -18,7 +18,17 @@ pub const INVALID: &str = "invalid";
 /// Its `reason` when the bytes are no message of the expected type.
 pub const MALFORMED: &str = "malformed";
 
-/// Encodes `T` and decodes `U`. Messages above tonic's default of 4 MiB are refused by tonic.
+/// The largest answer that a generated client takes, in bytes: a page of 200 of the largest
+/// resources. Servers keep tonic's 4 MiB for what they are asked with.
+pub const MAX_ANSWER: usize = 64 << 20;
+
+/// What a generated client calls through.
+#[doc(hidden)]
+pub fn client<T>(grpc: tonic::client::Grpc<T>) -> tonic::client::Grpc<T> {
+    grpc.max_decoding_message_size(MAX_ANSWER)
+}
+
+/// Encodes `T` and decodes `U`.
 #[derive(Clone, Copy, Debug)]
 pub struct ValidatingCodec<T, U>(PhantomData<(T, U)>);
 

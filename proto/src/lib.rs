@@ -26,7 +26,7 @@ use prost_reflect::DescriptorPool;
 
 pub use generated::pulseops::*;
 pub use merge::{merge, update};
-pub use validate::{Validate, Violation, check, check_resource};
+pub use validate::{Validate, Violation, check, check_encoded, check_resource};
 
 #[allow(
     clippy::all,

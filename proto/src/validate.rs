@@ -7,6 +7,9 @@
 //! - `required` (or `REQUIRED`) means set, or different from zero where there is no presence; a
 //!   violation of it is the only one reported for the field;
 //! - an `OUTPUT_ONLY` field is never checked: the server wrote it.
+//!
+//! Two rules hold without being written: text, keys included, holds no U+0000, which a database
+//! cannot store; a time lies in the years 1 to 9999, which is all that protobuf has.
 
 mod path;
 #[doc(hidden)]
@@ -26,8 +29,10 @@ pub mod code {
     pub const PATTERN: &str = "pattern";
     pub const EMAIL: &str = "email";
     pub const URI: &str = "uri";
+    /// Text with a character that cannot be stored.
+    pub const INVALID_TEXT: &str = "invalid_text";
     pub const UUID: &str = "uuid";
-    /// A number outside its bounds, or not finite.
+    /// A number outside its bounds, or not finite; a time outside the years 1 to 9999.
     pub const OUT_OF_RANGE: &str = "out_of_range";
     /// Not one of the values that the contract lists.
     pub const NOT_IN: &str = "not_in";
@@ -84,6 +89,15 @@ pub fn check<M: Validate>(message: &M) -> Result<(), Vec<Violation>> {
     let mut out = Violations::default();
     message.validate_into(&Path::root(), &mut out);
     out.into_result()
+}
+
+/// Checks the encoded input of an RPC as the codec does, by its full name; `None` when no RPC is
+/// asked with it. For those who hold bytes and no type: tests over the whole contract.
+///
+/// # Errors
+/// The bytes are no such message.
+pub fn check_encoded(message: &str, bytes: &[u8]) -> Option<Result<Vec<Violation>, prost::DecodeError>> {
+    crate::validations::validator(message).map(|check| check(bytes))
 }
 
 /// Checks a resource after a merge, as the field `name` of the request that carried it: paths read

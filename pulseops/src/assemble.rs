@@ -9,6 +9,7 @@ use api_gateway::Gateway;
 use platform::access::{AccessTable, OptionNames};
 use platform::bus::Bus;
 use platform::bus::postgres::PostgresBus;
+use platform::consumer::Stopped;
 use platform::deps::{Databases, Deps, Service};
 use platform::door::DoorParts;
 use platform::egress::Egress;
@@ -178,15 +179,18 @@ fn deps(ground: &Ground, config: &Config, roles: &[Role]) -> anyhow::Result<Deps
         secret,
         egress: Egress::new(&config.egress())?,
         wakes,
+        stopped: Stopped::default(),
         source,
     })
 }
 
-/// Ready means: the own Postgres answers. The bus is told under its own name, because people must be
-/// able to acknowledge without it.
+/// Ready means: the own Postgres answers. The bus, and consumers that stand still, are told under
+/// their own names, because people must be able to acknowledge without them.
 fn health(deps: &Deps, roles: &[Role]) -> anyhow::Result<Health> {
     let health = Health::new();
-    let pools = roles.iter().map(|role| deps.db(role.database())).collect::<Result<Vec<_>, Error>>()?;
+    // The gateway has no tables: what it does with the log is the bus's state.
+    let owners = roles.iter().filter(|role| **role != Role::Gateway);
+    let pools = owners.map(|role| deps.db(role.database())).collect::<Result<Vec<_>, Error>>()?;
     health.check("postgres", Weight::Critical, move || {
         let pools = pools.clone();
         async move {
@@ -201,6 +205,8 @@ fn health(deps: &Deps, roles: &[Role]) -> anyhow::Result<Health> {
         let bus = bus.clone();
         async move { bus.ping().await }
     });
+    let stopped = deps.stopped.clone();
+    health.check("consumers", Weight::Informative, move || std::future::ready(stopped.check()));
     Ok(health)
 }
 

@@ -213,9 +213,11 @@ impl Config {
         egress
     }
 
-    /// What notification-service reads.
+    /// What notification-service reads. Who calls from another machine does not read this one's log.
     pub fn notification(&self) -> notification_service::Config {
-        notification_service::Config { smtp: self.smtp.clone(), delivery: self.notification.clone() }
+        let mut delivery = self.notification.clone();
+        delivery.log_channel &= self.rest.listen.ip().is_loopback();
+        notification_service::Config { smtp: self.smtp.clone(), delivery }
     }
 
     /// Where clients on this machine reach the REST face.

@@ -3,6 +3,7 @@
 
 mod database;
 mod machine;
+mod peers;
 mod shown;
 
 use std::fmt;
@@ -68,6 +69,7 @@ pub async fn run(config: &Config) -> anyhow::Result<ExitCode> {
     println!("{}", shown::configuration(config)?);
     let mut findings = machine::look(config).await;
     findings.extend(database::look(config).await);
+    findings.extend(peers::look(config).await);
     for finding in &findings {
         println!("{finding}");
     }

@@ -82,6 +82,11 @@ pub async fn database(config: &Config) -> anyhow::Result<(DbConfig, Option<Embed
     Ok((database, Some(embedded)))
 }
 
+/// Whether there is a private database, running or not.
+pub fn exists(config: &Config) -> bool {
+    config.data_dir.join("postgres/PG_VERSION").exists()
+}
+
 /// Connection text of the private Postgres, while a process runs it.
 pub fn running(config: &Config) -> Option<String> {
     // Preparing makes folders; without them nothing runs there.

@@ -29,16 +29,39 @@ pub enum Command {
     Status,
 }
 
+impl Command {
+    /// What can be said without a database.
+    fn check(&self) -> anyhow::Result<()> {
+        let Self::Down { roles, yes, .. } = self else { return Ok(()) };
+        let owners = migrations().map(|owned| owned.owner);
+        if let Some(role) = roles.iter().find(|role| !owners.contains(&role.name())) {
+            bail!("{role} has no tables");
+        }
+        if !yes {
+            bail!("this deletes data: say --yes");
+        }
+        Ok(())
+    }
+}
+
 /// Runs it on the configured database, or on the private one, which runs meanwhile.
 ///
 /// # Errors
-/// Those of the database, and a `down` that nobody said yes to.
+/// Those of the database; a `down` that nobody said yes to, or beneath a process that runs.
 pub async fn run(config: &Config, command: Command) -> anyhow::Result<()> {
     platform::telemetry::init(&config.telemetry)?;
-    if config.database.url.is_empty()
-        && let Some(url) = ground::running(config)
-    {
-        return on(&url, command).await;
+    command.check()?;
+    if config.database.url.is_empty() {
+        if let Some(url) = ground::running(config) {
+            if matches!(command, Command::Down { .. }) {
+                bail!("a pulseops runs on {}: stop it before its tables go", config.data_dir.display());
+            }
+            return on(&url, command).await;
+        }
+        if matches!(command, Command::Status) && !ground::exists(config) {
+            println!("everything pending: there is no database in {} yet", config.data_dir.display());
+            return Ok(());
+        }
     }
     let (database, embedded) = ground::database(config).await?;
     let done = on(&database.url, command).await;
@@ -52,7 +75,6 @@ async fn on(url: &str, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Up => tell("applied", &platform::migrate::run(url, &migrations()).await?),
         Command::Status => tell("pending", &platform::migrate::pending(url, &migrations()).await?),
-        Command::Down { yes: false, .. } => bail!("this deletes data: say --yes"),
         Command::Down { roles, all, .. } => {
             let named = |owner: &str| roles.is_empty() || roles.iter().any(|role| role.name() == owner);
             let chosen: Vec<_> = migrations().into_iter().filter(|m| named(m.owner)).collect();

@@ -70,7 +70,7 @@ impl Role {
         }
     }
 
-    /// The pool that it cannot work without.
+    /// The pool of its tables; the gateway has none and works with the log.
     pub const fn database(self) -> &'static str {
         match self {
             Self::Gateway => "bus",

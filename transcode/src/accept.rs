@@ -48,7 +48,7 @@ fn format_parameter(query: Option<&str>) -> Result<Option<Format>, Fault> {
         Some("json") => Ok(Some(Format::Json)),
         Some(_) => {
             let fault = FieldFault::new("format", "undefined_value", "must be one of json, csv");
-            Err(Fault::Invalid(vec![fault]))
+            Err(Fault::Invalid(fault.into()))
         }
     }
 }

@@ -130,6 +130,15 @@ impl Annotations {
         message_option(&field.options(), self.rules.as_ref())
     }
 
+    /// The bound `gte` of an integer whose rules are ignored at zero.
+    pub(crate) fn least_given(&self, field: &FieldDescriptor) -> Option<i128> {
+        const IF_ZERO_VALUE: i128 = 1;
+        let rules = self.rules(field)?;
+        let integers = ["int32", "int64", "uint32", "uint64"].into_iter();
+        let least = integers.filter_map(|kind| number(&message(&rules, kind)?, "gte")).next()?;
+        (number(&rules, "ignore") == Some(IF_ZERO_VALUE) && least > 0).then_some(least)
+    }
+
     /// Whether one member of the oneof must be set.
     pub(crate) fn oneof_required(&self, oneof: &OneofDescriptor) -> bool {
         message_option(&oneof.options(), self.oneof_rules.as_ref())

@@ -15,14 +15,18 @@ pub type Transport = tower::util::BoxCloneSyncService<
     Box<dyn std::error::Error + Send + Sync>,
 >;
 
+/// The answer may have `limit` bytes.
+///
 /// # Errors
 /// The service's status, or `Unavailable` when it cannot be reached.
 pub(crate) async fn unary(
     transport: Transport,
     rpc: PathAndQuery,
     request: Request<Bytes>,
+    limit: usize,
 ) -> Result<Response<Bytes>, Status> {
-    let mut client = tonic::client::Grpc::new(Dialed(transport));
+    let client = tonic::client::Grpc::new(Dialed(transport));
+    let mut client = client.max_decoding_message_size(limit);
     client.ready().await?;
     client.unary(request, rpc, RawCodec).await
 }

@@ -24,6 +24,8 @@ pub struct Options {
     pub op_extension: String,
     /// Largest request body in bytes; 1 MiB.
     pub body_limit: usize,
+    /// Largest answer of a service in bytes; 64 MiB.
+    pub answer_limit: usize,
     /// How deep a JSON body may nest; 64.
     pub json_depth: usize,
     /// Request headers that travel on as gRPC metadata, beside `if-match` and `idempotency-key`.
@@ -36,7 +38,13 @@ impl Options {
         let forwarded = ["traceparent", "tracestate", "x-request-id", "grpc-timeout"];
         let mut forwarded_headers: Vec<_> = forwarded.into_iter().map(HeaderName::from_static).collect();
         forwarded_headers.push(http::header::AUTHORIZATION);
-        Self { op_extension: op_extension.into(), body_limit: 1024 * 1024, json_depth: 64, forwarded_headers }
+        Self {
+            op_extension: op_extension.into(),
+            body_limit: 1 << 20,
+            answer_limit: 64 << 20,
+            json_depth: 64,
+            forwarded_headers,
+        }
     }
 }
 
@@ -137,8 +145,7 @@ impl Contract {
             let mut reader = Reader::new(&self.plans);
             let mut out = Vec::with_capacity(json.len());
             reader.message(plan, &node, &[], &mut out);
-            let faults = reader.into_faults();
-            if faults.is_empty() { Ok(out) } else { Err(Fault::Invalid(faults)) }
+            reader.into_faults().into_result().map(|()| out)
         }))
     }
 

@@ -108,7 +108,8 @@ impl Pages {
             put_field(&mut input, plan.page_token, Raw::Bytes(token.as_bytes()));
         }
         let request = Request::from_parts(self.metadata.clone(), self.extensions.clone(), Bytes::from(input));
-        let reply = unary(self.transport.clone(), self.route().rpc.clone(), request).await?;
+        let limit = self.contract.options.answer_limit;
+        let reply = unary(self.transport.clone(), self.route().rpc.clone(), request, limit).await?;
         self.rows(plan, reply.get_ref(), out).map_err(off_contract)
     }
 

@@ -89,7 +89,8 @@ impl Endpoint {
         match format {
             Format::Json => {
                 let request = tonic::Request::from_parts(metadata, extensions, input.into());
-                let reply = unary(transport, route.rpc.clone(), request).await?;
+                let limit = self.contract.options.answer_limit;
+                let reply = unary(transport, route.rpc.clone(), request, limit).await?;
                 Ok(answer::render(&self.contract, route, parts, path, reply)?)
             }
             Format::Csv => {

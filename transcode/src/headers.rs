@@ -65,7 +65,7 @@ pub(crate) fn is_json(headers: &HeaderMap) -> bool {
 }
 
 fn invalid(header: &str, detail: &str) -> Fault {
-    Fault::Invalid(vec![FieldFault::new(header, "invalid_header", detail)])
+    Fault::Invalid(FieldFault::new(header, "invalid_header", detail).into())
 }
 
 enum Tags<'a> {

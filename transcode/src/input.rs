@@ -3,7 +3,7 @@
 use crate::contract::Contract;
 use crate::json::{Node, Reader, parse};
 use crate::plan::Shape;
-use crate::problem::{Fault, FieldFault};
+use crate::problem::Fault;
 use crate::route::{BodyPlan, Route};
 use crate::wire::{Raw, put_field};
 
@@ -31,8 +31,7 @@ pub(crate) fn build(
     if let Some(node) = node {
         put_body(contract, route, &node, &mut reader, &mut out);
     }
-    let faults = reader.into_faults();
-    if faults.is_empty() { Ok(out) } else { Err(Fault::Invalid(faults)) }
+    reader.into_faults().into_result().map(|()| out)
 }
 
 fn parameters(
@@ -49,13 +48,12 @@ fn parameters(
             continue;
         }
         let Some(index) = route.query.get(name.as_ref()) else {
-            let detail = "is not a parameter of this operation";
-            reader.note(FieldFault::new(name, "unknown_parameter", detail));
+            reader.note(&name, "unknown_parameter", "is not a parameter of this operation");
             continue;
         };
         let field = &plan.fields[*index];
         if field.shape == Shape::Single && given.contains(index) {
-            reader.note(FieldFault::new(name, "repeated_parameter", "may be given once"));
+            reader.note(&name, "repeated_parameter", "may be given once");
             continue;
         }
         given.push(*index);

@@ -41,5 +41,5 @@ pub use call::Transport;
 pub use contract::{Contract, ContractError, Options};
 pub use openapi::OpenApiInfo;
 pub use operation::{Access, Body, Door, Operation};
-pub use problem::{Fault, FieldFault, Problems, RequestContext};
+pub use problem::{Fault, Faults, FieldFault, Problems, RequestContext};
 pub use router::router;

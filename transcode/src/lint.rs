@@ -21,7 +21,8 @@ impl Contract {
     /// nothing.
     ///
     /// Beyond what [`Contract::new`] refuses: every RPC says who may call it and has a comment and,
-    /// unless it is internal, a path; paths are spelled one way; lists page; names follow the style;
+    /// unless it is internal, a path; paths are spelled one way; lists page; what changes something
+    /// with a version hears If-Match; names follow the style;
     /// validation rules are those that OpenAPI can express; examples fit their messages.
     pub fn lint(&self) -> Vec<String> {
         let mut findings = Vec::new();
@@ -72,6 +73,19 @@ impl Contract {
             self.lint_list(operation, binding, found);
         }
         self.lint_paths(operation, binding, found);
+        self.lint_version(operation, binding, found);
+    }
+
+    /// Who changes or deletes what has a version may say which one is meant.
+    fn lint_version(&self, operation: &Operation, binding: &Binding, found: &mut Vec<String>) {
+        if operation.etag() || !matches!(binding.method, Method::PATCH | Method::PUT | Method::DELETE) {
+            return;
+        }
+        let at = |method| self.find(method, binding.template.as_str());
+        let mut beside = [at(&Method::GET), at(&Method::PATCH)].into_iter().flatten();
+        if beside.any(|beside| beside.output().get_field_by_name("version").is_some()) {
+            found.push("what it changes has a version: it needs etag, so that If-Match is heard".into());
+        }
     }
 
     /// A list that is served by the transcoder pages in the one way that there is.

@@ -145,7 +145,8 @@ impl Operation {
         self.status
     }
 
-    /// The answer carries its version as ETag; If-Match (If-None-Match on GET) is understood.
+    /// The answer, if there is one, carries its version as ETag; If-Match (If-None-Match on GET) is
+    /// understood.
     pub fn etag(&self) -> bool {
         self.etag
     }

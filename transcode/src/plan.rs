@@ -52,6 +52,9 @@ pub(crate) struct FieldPlan {
     pub(crate) behavior: Behavior,
     /// Index of the oneof in its message; the ones made for `optional` do not count.
     pub(crate) oneof: Option<usize>,
+    /// Its least value where zero, which is less, passes all the same: it stands for a parameter that
+    /// is not there.
+    pub(crate) least_given: Option<i128>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -241,6 +244,7 @@ impl Plans {
             kind: self.kind(&value)?,
             presence: descriptor.supports_presence(),
             behavior: annotations.behavior(&descriptor),
+            least_given: annotations.least_given(&descriptor),
             oneof,
             descriptor,
         })

@@ -17,8 +17,83 @@ pub struct FieldFault {
 }
 
 impl FieldFault {
-    pub(crate) fn new(field: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
+    /// What is wrong with `field`, for programs and for people.
+    pub fn new(field: impl Into<String>, code: &'static str, detail: impl Into<String>) -> Self {
         Self { field: field.into(), code, detail: detail.into() }
+    }
+}
+
+/// Faults of one request. A body can hold one for every few of its bytes, so only the first are
+/// kept; the others are counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Faults {
+    kept: Vec<FieldFault>,
+    bytes: usize,
+    more: usize,
+}
+
+impl Faults {
+    /// How many are kept.
+    pub const LIMIT: usize = 32;
+    /// How many bytes of text are kept, the first fault apart.
+    pub const BYTES: usize = 6 * 1024;
+
+    /// Keeps or counts a fault.
+    pub fn push(&mut self, fault: FieldFault) {
+        self.add(|| fault);
+    }
+
+    /// As [`Faults::push`]; a fault that is only counted is never made.
+    pub(crate) fn add(&mut self, fault: impl FnOnce() -> FieldFault) {
+        if self.kept.len() == Self::LIMIT || self.bytes >= Self::BYTES {
+            self.more += 1;
+            return;
+        }
+        let fault = fault();
+        self.bytes += fault.field.len() + fault.code.len() + fault.detail.len();
+        if self.kept.is_empty() || self.bytes <= Self::BYTES {
+            self.kept.push(fault);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Those kept, in the order of the request.
+    pub fn kept(&self) -> &[FieldFault] {
+        &self.kept
+    }
+
+    /// How many more there are.
+    pub fn more(&self) -> usize {
+        self.more
+    }
+
+    /// # Errors
+    /// [`Fault::Invalid`] when there are any.
+    pub fn into_result(self) -> Result<(), Fault> {
+        if self.kept.is_empty() { Ok(()) } else { Err(Fault::Invalid(self)) }
+    }
+}
+
+impl From<FieldFault> for Faults {
+    fn from(only: FieldFault) -> Self {
+        let mut faults = Self::default();
+        faults.push(only);
+        faults
+    }
+}
+
+/// Characters of a key that a path or a detail shows; keys come from the client.
+const KEY_CHARS: usize = 64;
+
+/// Adds `key` to `out`, cut to what is shown.
+pub(crate) fn push_cut(out: &mut String, key: &str) {
+    match key.char_indices().nth(KEY_CHARS) {
+        Some((end, _)) => {
+            out.push_str(&key[..end]);
+            out.push('…');
+        }
+        None => out.push_str(key),
     }
 }
 
@@ -33,7 +108,7 @@ pub enum Fault {
     /// The body ended before it was complete (400).
     IncompleteBody,
     /// The request is readable and wrong (422). Never empty.
-    Invalid(Vec<FieldFault>),
+    Invalid(Faults),
     /// If-Match carries only tags that no version can match (412).
     VersionMismatch { detail: String },
     /// The body is larger than the limit in bytes (413).
@@ -90,9 +165,10 @@ impl Fault {
             }
             Self::TooDeep { limit } => format!("the body nests deeper than {limit} levels"),
             Self::IncompleteBody => "the body ended before it was complete".into(),
-            Self::Invalid(faults) => match faults.as_slice() {
-                [one] => format!("{}: {}", one.field, one.detail),
-                many => format!("{} fields are invalid", many.len()),
+            Self::Invalid(faults) => match (faults.kept(), faults.more()) {
+                ([one], 0) => format!("{}: {}", one.field, one.detail),
+                (many, 0) => format!("{} fields are invalid", many.len()),
+                (first, more) => format!("{} fields are invalid, and {more} more", first.len()),
             },
             Self::VersionMismatch { detail } => detail.clone(),
             Self::TooLarge { limit } => format!("the body is larger than {limit} bytes"),
@@ -103,10 +179,10 @@ impl Fault {
         }
     }
 
-    /// The faults of the fields; empty unless [`Fault::Invalid`].
+    /// The faults of the fields, as far as they are kept; empty unless [`Fault::Invalid`].
     pub fn fields(&self) -> &[FieldFault] {
         match self {
-            Self::Invalid(faults) => faults,
+            Self::Invalid(faults) => faults.kept(),
             _ => &[],
         }
     }

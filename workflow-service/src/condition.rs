@@ -1,189 +1,107 @@
-//! Conditions of workflows: CEL over `incident`.
+//! Conditions of workflows: expressions over `incident`.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr};
-use cel::{Context, ExecutionError, IdedExpr, Program, Value};
+use expression::{Bindings, EvalFault, Expression, Fault, Field, Schema, Type, Value};
+use proto::api::v1::Reference;
 use proto::events::v1::IncidentEvent;
 use proto::incident::v1::Incident;
 
 use crate::convert;
 
-/// Why a condition is refused, with its place where it is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// Line and column, from 1.
-    pub at: Option<(isize, isize)>,
-    /// What is wrong.
-    pub why: String,
-}
+/// An incident as expressions may read it; sizes are the limits of the contract's `Incident`. An
+/// alert's labels and its event's attributes come together in `attributes`.
+static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
+    Schema::new().with(
+        "incident",
+        [
+            Field::text("id", 36),
+            Field::new("number", Type::Int),
+            Field::text("title", 255),
+            Field::text("description", 16_000),
+            Field::text("severity", 16),
+            Field::text("urgency", 16),
+            Field::text("status", 16),
+            Field::text("service", 255),
+            Field::text("service_id", 36),
+            Field::text("team", 255),
+            Field::text("team_id", 36),
+            Field::new("labels", Type::Map { max: 64, key: 128, value: 1024 }),
+            Field::new("attributes", Type::Map { max: 192, key: 128, value: 4096 }),
+            Field::new("reopen_count", Type::Int),
+        ],
+    )
+});
 
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.at {
-            Some((line, column)) => write!(f, "line {line}, column {column}: {}", self.why),
-            None => f.write_str(&self.why),
-        }
-    }
-}
+/// The incident of an event that carries none.
+static NONE: LazyLock<Incident> = LazyLock::new(Incident::default);
 
 /// A compiled condition.
-pub struct Condition(Option<Program>);
+#[derive(Debug)]
+pub struct Condition {
+    /// None: it holds for every incident.
+    expression: Option<Expression>,
+    failed: AtomicBool,
+}
 
 impl Condition {
     /// Compiles `text`; an empty one holds for every incident.
     ///
     /// # Errors
-    /// [`Refused`] when it does not parse, names something that does not exist or does not answer
-    /// with true or false.
-    pub fn compile(text: &str) -> Result<Self, Refused> {
-        if text.trim().is_empty() {
-            return Ok(Self(None));
-        }
-        let program = Program::compile(text).map_err(|errors| {
-            let first = errors.errors.into_iter().next();
-            first.map_or_else(
-                || Refused { at: None, why: "cannot be read".to_owned() },
-                |error| Refused { at: Some(error.pos), why: error.msg },
-            )
-        })?;
-        check_fields(&program, program.expression())?;
-        try_out(&program)?;
-        Ok(Self(Some(program)))
+    /// The first fault, with its place.
+    pub fn compile(text: &str) -> Result<Self, Fault> {
+        let expression = match text.trim() {
+            "" => None,
+            _ => Some(Expression::compile(text, &SCHEMA)?),
+        };
+        Ok(Self { expression, failed: AtomicBool::new(false) })
     }
 
-    /// Whether the condition holds. One that cannot be evaluated, as when it reads a label that the
-    /// incident does not carry, does not hold; the error says why.
+    /// Whether the condition holds for `incident`. One that reads a label which the incident does
+    /// not carry does not.
     ///
     /// # Errors
-    /// Why it cannot be evaluated.
-    pub fn holds(&self, root: &Context<'_, '_>, incident: &Value) -> Result<bool, String> {
-        let Some(program) = &self.0 else { return Ok(true) };
-        let mut scope = root.new_inner_scope();
-        scope.add_variable_from_value("incident", incident.clone());
-        match program.execute(&scope) {
-            Ok(Value::Bool(holds)) => Ok(holds),
-            Ok(other) => Err(format!("answers {} instead of true or false", other.type_of())),
-            Err(error) => Err(error.to_string()),
-        }
+    /// What could not be known before: a label that is no number, a division by zero.
+    pub fn holds(&self, incident: &Bindings<'_>) -> Result<bool, EvalFault> {
+        self.expression.as_ref().map_or(Ok(true), |expression| expression.holds(incident))
+    }
+
+    /// Notes that it could not be evaluated; whether that is the first time.
+    pub fn fails_first(&self) -> bool {
+        !self.failed.swap(true, Ordering::Relaxed)
     }
 }
-
-impl fmt::Debug for Condition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Condition").field(&self.0.is_some()).finish()
-    }
-}
-
-/// Refuses `incident.<field>` for a field that incidents do not have, wherever it stands.
-fn check_fields(program: &Program, at: &IdedExpr) -> Result<(), Refused> {
-    if let Expr::Select(select) = &at.expr
-        && matches!(&select.operand.expr, Expr::Ident(name) if name == "incident")
-        && !FIELDS.contains(&select.field.as_str())
-    {
-        let why = format!("an incident has no field {}", select.field);
-        return Err(Refused { at: place(program, select.operand.id), why });
-    }
-    children(&at.expr).into_iter().try_for_each(|child| check_fields(program, child))
-}
-
-fn children(expr: &Expr) -> Vec<&IdedExpr> {
-    match expr {
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
-        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).collect(),
-        Expr::Comprehension(it) => {
-            vec![&it.iter_range, &it.accu_init, &it.loop_cond, &it.loop_step, &it.result]
-        }
-        Expr::List(list) => list.elements.iter().collect(),
-        Expr::Select(select) => vec![&*select.operand],
-        Expr::Map(map) => map.entries.iter().flat_map(entry_children).collect(),
-        Expr::Struct(it) => it.entries.iter().flat_map(entry_children).collect(),
-    }
-}
-
-fn entry_children(entry: &IdedEntryExpr) -> Vec<&IdedExpr> {
-    match &entry.expr {
-        EntryExpr::StructField(field) => vec![&field.value],
-        EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
-    }
-}
-
-fn place(program: &Program, id: u64) -> Option<(isize, isize)> {
-    let info = program.source_info();
-    let start = usize::try_from(info.offset_for(id)?.0).ok()?;
-    let before: String = info.source.chars().take(start).collect();
-    let line = before.matches('\n').count() + 1;
-    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-    Some((isize::try_from(line).ok()?, isize::try_from(column).ok()?))
-}
-
-/// Runs a program once: names that do not exist and answers that are no truth show then.
-fn try_out(program: &Program) -> Result<(), Refused> {
-    let mut root = Context::default();
-    root.add_variable_from_value("incident", incident_value(&IncidentEvent::default()));
-    let why = match program.execute(&root) {
-        // Which labels are there is the incident's matter.
-        Ok(Value::Bool(_)) | Err(ExecutionError::NoSuchKey(_)) => return Ok(()),
-        Ok(other) => format!("answers {} instead of true or false", other.type_of()),
-        Err(error) => error.to_string(),
-    };
-    Err(Refused { at: None, why })
-}
-
-const FIELDS: [&str; 14] = [
-    "id",
-    "number",
-    "title",
-    "description",
-    "severity",
-    "urgency",
-    "status",
-    "service",
-    "service_id",
-    "team",
-    "team_id",
-    "labels",
-    "attributes",
-    "reopen_count",
-];
 
 /// What a condition sees as `incident`: names in lower case, `service` and `team` by name.
-pub fn incident_value(event: &IncidentEvent) -> Value {
-    let empty = Incident::default();
-    let incident = event.incident.as_ref().unwrap_or(&empty);
-    let name = |reference: &Option<proto::api::v1::Reference>| {
-        Value::from(reference.as_ref().map_or("", |it| it.name.as_str()))
-    };
-    let values: [Value; FIELDS.len()] = [
-        incident.id.as_str().into(),
-        Value::Int(incident.number),
-        incident.title.as_str().into(),
-        incident.description.as_str().into(),
-        convert::severity_name(incident.severity()).into(),
-        convert::urgency_name(incident.urgency()).into(),
-        convert::incident_status(incident.status()).unwrap_or("").into(),
-        name(&event.service),
-        incident.service_id.as_str().into(),
-        name(&event.team),
-        incident.team_id.as_deref().unwrap_or("").into(),
-        map_value(&incident.labels),
-        map_value(&event.attributes),
-        Value::Int(i64::from(incident.reopen_count)),
+pub fn bound(event: &IncidentEvent) -> Bindings<'_> {
+    let incident = event.incident.as_ref().unwrap_or(&NONE);
+    let fields = [
+        ("id", Value::Text(&incident.id)),
+        ("number", Value::Int(incident.number)),
+        ("title", Value::Text(&incident.title)),
+        ("description", Value::Text(&incident.description)),
+        ("severity", Value::Text(convert::severity_name(incident.severity()))),
+        ("urgency", Value::Text(convert::urgency_name(incident.urgency()))),
+        ("status", Value::Text(convert::incident_status(incident.status()).unwrap_or(""))),
+        ("service", Value::Text(name(event.service.as_ref()))),
+        ("service_id", Value::Text(&incident.service_id)),
+        ("team", Value::Text(name(event.team.as_ref()))),
+        ("team_id", Value::Text(incident.team_id.as_deref().unwrap_or(""))),
+        ("labels", Value::Map(&incident.labels)),
+        ("attributes", Value::Map(&event.attributes)),
+        ("reopen_count", Value::Int(i64::from(incident.reopen_count))),
     ];
-    let fields: HashMap<&str, Value> = FIELDS.into_iter().zip(values).collect();
-    Value::Map(fields.into())
+    Bindings::new().with(&SCHEMA, "incident", fields)
 }
 
-fn map_value(map: &BTreeMap<String, String>) -> Value {
-    let values: HashMap<&str, Value> =
-        map.iter().map(|(key, value)| (key.as_str(), value.as_str().into())).collect();
-    Value::Map(values.into())
+fn name(reference: Option<&Reference>) -> &str {
+    reference.map_or("", |it| it.name.as_str())
 }
 
 #[cfg(test)]
 mod tests {
-    use proto::api::v1::{Reference, Severity};
+    use proto::api::v1::Severity;
 
     use super::*;
 
@@ -198,9 +116,8 @@ mod tests {
         IncidentEvent { incident: Some(incident), service, ..IncidentEvent::default() }
     }
 
-    fn holds(text: &str) -> Result<bool, String> {
-        let condition = Condition::compile(text).expect(text);
-        condition.holds(&Context::default(), &incident_value(&event()))
+    fn holds(text: &str) -> Result<bool, EvalFault> {
+        Condition::compile(text).expect(text).holds(&bound(&event()))
     }
 
     #[test]
@@ -212,6 +129,7 @@ mod tests {
             ("incident.labels.region == 'eu' && incident.number > 11", true),
             ("has(incident.labels.tier) && incident.labels.tier == '1'", false),
             ("incident.title.contains('charge') || incident.urgency == ''", true),
+            ("incident.attributes.size() == 0 && incident.reopen_count == 0", true),
         ];
         for (text, expected) in cases {
             assert_eq!(holds(text), Ok(expected), "{text}");
@@ -219,23 +137,63 @@ mod tests {
     }
 
     #[test]
-    fn a_label_that_is_not_there_is_an_error_and_not_a_match() {
-        assert!(holds("incident.labels.tier == '1'").is_err());
+    fn a_label_that_is_not_there_does_not_match() {
+        assert_eq!(holds("incident.labels.tier == '1'"), Ok(false));
+        assert_eq!(holds("!(incident.labels.tier == '1')"), Ok(false));
+    }
+
+    #[test]
+    fn a_label_that_is_no_number_is_a_fault() {
+        assert!(holds("int(incident.labels.region) > 3").is_err());
+    }
+
+    #[test]
+    fn every_field_of_the_schema_is_bound() {
+        let event = event();
+        let bound = bound(&event);
+        for field in ["id", "title", "description", "severity", "urgency", "status", "service", "service_id"]
+        {
+            let condition = Condition::compile(&format!("has(incident.{field})")).expect(field);
+            assert_eq!(condition.holds(&bound), Ok(true), "{field}");
+        }
+        for field in ["number", "team", "team_id", "labels", "attributes", "reopen_count"] {
+            let condition = Condition::compile(&format!("has(incident.{field})")).expect(field);
+            assert_eq!(condition.holds(&bound), Ok(true), "{field}");
+        }
     }
 
     #[test]
     fn bad_conditions_are_refused_with_their_place() {
-        let syntax = Condition::compile("incident.number >\n  ==").expect_err("syntax");
-        assert!(syntax.at.is_some_and(|(line, _)| line >= 1), "{syntax}");
-        let field = Condition::compile("true ||\n incident.nope == 1").expect_err("no such field");
-        assert_eq!(field.to_string(), "line 2, column 2: an incident has no field nope");
+        let fault = Condition::compile("true ||\n incident.nope == 1").expect_err("no such field");
+        assert!(fault.to_string().starts_with("line 2, column 11: incident has no field nope"), "{fault}");
         for text in [
             "incident.labels.exists(l, incident.x == l)",
+            "incident.labels.tier > 3",
             "event.name == 'x'",
             "incident.number",
             "nope(incident.title)",
         ] {
             assert!(Condition::compile(text).is_err(), "{text}");
+        }
+    }
+
+    /// The page that people read: its fields are there, its examples compile.
+    #[test]
+    fn the_documentation_is_right() {
+        let page = include_str!("../../docs/expressions.md");
+        let fields = page.lines().filter(|line| line.starts_with("| `incident."));
+        let fields: Vec<&str> = fields
+            .flat_map(|row| row.split('`').filter(|it| it.starts_with("incident.") && !it.contains('[')))
+            .collect();
+        let examples = page.split("```condition\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let examples: Vec<&str> = examples.flat_map(str::lines).collect();
+        assert!(fields.len() > 7 && examples.len() > 3);
+        for text in
+            fields.iter().map(|field| format!("has({field})")).chain(examples.into_iter().map(str::to_owned))
+        {
+            if let Err(fault) = Condition::compile(&text) {
+                panic!("{text}: {fault}");
+            }
         }
     }
 }

@@ -10,11 +10,12 @@ use proto::workflow::v1 as pb;
 use uuid::Uuid;
 
 use crate::engine;
-use crate::program::{Kind, Program};
+use crate::program::Kind;
 use crate::store::policies::Policy;
-use crate::store::runs::Run;
+use crate::store::runs::{Outline, Run};
 use crate::store::steps::RunStep;
 use crate::store::workflows::Workflow;
+use crate::vault;
 
 /// `critical`, …; empty when unset.
 pub fn severity_name(severity: Severity) -> &'static str {
@@ -65,6 +66,11 @@ fn trigger(name: &str) -> i32 {
     all.into_iter().find(|it| trigger_name(*it) == name).unwrap_or_default().into()
 }
 
+/// Whether workflows can start on what events of this name say.
+pub fn is_trigger(name: &str) -> bool {
+    trigger(name) != i32::from(pb::TriggerEvent::Unspecified)
+}
+
 /// The name in rows.
 pub fn run_status_name(status: pb::RunStatus) -> Option<&'static str> {
     match status {
@@ -109,12 +115,21 @@ fn labels(json: serde_json::Value) -> Result<BTreeMap<String, String>> {
     serde_json::from_value(json).map_err(Error::internal)
 }
 
-/// A workflow as the contract has it.
+/// The steps of a workflow, the values of their headers sealed.
+///
+/// # Errors
+/// Internal, when the row cannot be read.
+pub fn sealed_steps(row: &Workflow) -> Result<Vec<pb::Step>> {
+    Ok(pb::Workflow::decode(row.steps.as_slice()).map_err(Error::internal)?.steps)
+}
+
+/// A workflow as the contract has it, the values of its headers masked.
 ///
 /// # Errors
 /// Internal, when the row cannot be read.
 pub fn workflow(row: Workflow) -> Result<pb::Workflow> {
-    let stored = pb::Workflow::decode(row.steps.as_slice()).map_err(Error::internal)?;
+    let mut steps = sealed_steps(&row)?;
+    vault::mask(&mut steps);
     Ok(pb::Workflow {
         id: row.id.to_string(),
         slug: row.slug,
@@ -123,7 +138,7 @@ pub fn workflow(row: Workflow) -> Result<pb::Workflow> {
         condition: row.condition,
         service_ids: row.service_ids.iter().map(Uuid::to_string).collect(),
         hold_paging_ms: row.hold_paging_ms,
-        steps: stored.steps,
+        steps,
         disabled: row.disabled,
         labels: labels(row.labels)?,
         created_at: Some(proto::time::to_timestamp(row.created_at)),
@@ -154,20 +169,14 @@ pub fn policy(row: Policy) -> Result<pb::EscalationPolicy> {
 }
 
 /// A run as the contract has it.
-///
-/// # Errors
-/// Internal, when the row cannot be read.
-pub fn run(row: Run, steps: Vec<RunStep>) -> Result<pb::Run> {
-    let program: Program = serde_json::from_value(row.program).map_err(Error::internal)?;
-    let state: engine::State = serde_json::from_value(row.state).map_err(Error::internal)?;
+pub fn run(row: Outline, steps: Vec<RunStep>) -> pb::Run {
+    // One whose state nobody can read must not hide the others of its list.
+    let state = serde_json::from_value::<engine::State>(row.state).ok();
     let reference = (!row.program_id.is_nil()).then(|| row.program_id.to_string());
     let live = matches!(row.status.as_str(), "held" | "running");
-    let (workflow_id, escalation_policy_id) = match program.kind {
-        Kind::Workflow => (reference, None),
-        Kind::Policy => (None, reference),
-    };
-    let path = if state.op < program.ops.len() { state.path(&program) } else { String::new() };
-    Ok(pb::Run {
+    let is_workflow = row.kind == Kind::Workflow.as_str();
+    let (workflow_id, escalation_policy_id) = if is_workflow { (reference, None) } else { (None, reference) };
+    pb::Run {
         id: row.id.to_string(),
         workflow_id,
         escalation_policy_id,
@@ -175,14 +184,14 @@ pub fn run(row: Run, steps: Vec<RunStep>) -> Result<pb::Run> {
         incident_id: row.incident_id.to_string(),
         incident_number: row.incident_number,
         status: run_status(&row.status),
-        path,
-        attempt: i32::try_from(state.attempt).unwrap_or(i32::MAX),
+        attempt: state.as_ref().map_or(0, |state| i32::try_from(state.attempt).unwrap_or(i32::MAX)),
+        path: state.map_or_else(String::new, |state| state.path),
         due_at: row.due_at.filter(|_| live).map(proto::time::to_timestamp),
         started_at: row.started_at.map(proto::time::to_timestamp),
         ended_at: row.ended_at.map(proto::time::to_timestamp),
         detail: row.detail,
         steps: steps.into_iter().map(step_outcome).collect(),
-    })
+    }
 }
 
 fn step_outcome(row: RunStep) -> pb::StepOutcome {

@@ -1,6 +1,8 @@
 //! What a workflow or a policy must obey beyond the rules of its fields; what can be said without
 //! asking anybody. Every fault is found at once, with the path of its field.
 
+use std::collections::BTreeSet;
+
 use http::{HeaderName, HeaderValue};
 use platform::egress::Egress;
 use platform::error::{Error, FieldError, Result};
@@ -8,6 +10,7 @@ use proto::api::v1::{Target, TargetKind};
 use proto::workflow::v1::{self as pb, step::Kind};
 
 use crate::condition::Condition;
+use crate::convert;
 use crate::template::{self, Escape, Values};
 
 /// Headers that belong to the connection, or to us.
@@ -23,15 +26,29 @@ const RESERVED: [&str; 9] = [
     "idempotency-key",
 ];
 
+/// Encoded steps of one workflow: each run keeps a copy of them.
+const MAX_STEPS_BYTES: usize = 100 * 1024;
+/// Teams of one workflow or policy: each is asked for when it is saved.
+const MAX_TEAMS: usize = 32;
+
 /// Checks a workflow.
 ///
 /// # Errors
 /// Invalid, with every fault below `workflow`.
 pub fn check_workflow(workflow: &pb::Workflow, egress: &Egress) -> Result<()> {
     let mut faults = Faults::default();
+    if convert::steps_bytes(&workflow.steps).len() > MAX_STEPS_BYTES {
+        let detail = format!("must have at most {MAX_STEPS_BYTES} bytes together");
+        faults.add("workflow.steps", "too_large", detail);
+    }
     if let Err(refused) = Condition::compile(&workflow.condition) {
         faults.add("workflow.condition", "invalid_expression", refused.to_string());
     }
+    let targets = workflow.steps.iter().flat_map(|step| match &step.kind {
+        Some(Kind::Notify(step)) => step.targets.as_slice(),
+        _ => &[],
+    });
+    check_teams("workflow.steps", targets, &mut faults);
     for (index, step) in workflow.steps.iter().enumerate() {
         let path = format!("workflow.steps[{index}]");
         match &step.kind {
@@ -58,6 +75,8 @@ pub fn check_workflow(workflow: &pb::Workflow, egress: &Egress) -> Result<()> {
 /// Invalid, with every fault below `escalation_policy`.
 pub fn check_policy(policy: &pb::EscalationPolicy) -> Result<()> {
     let mut faults = Faults::default();
+    let targets = policy.levels.iter().flat_map(|level| &level.targets);
+    check_teams("escalation_policy.levels", targets, &mut faults);
     for (index, level) in policy.levels.iter().enumerate() {
         check_targets(&format!("escalation_policy.levels[{index}]"), &level.targets, &mut faults);
     }
@@ -67,7 +86,9 @@ pub fn check_policy(policy: &pb::EscalationPolicy) -> Result<()> {
 fn check_http(path: &str, step: &pb::HttpStep, egress: &Egress, faults: &mut Faults) {
     check_template(format!("{path}.url"), &step.url, faults);
     let url = Values::default().render(&step.url, Escape::Url);
-    if let Err(error) = egress.check(&url) {
+    if step.url.trim().is_empty() {
+        faults.add(&format!("{path}.url"), "required", "is required");
+    } else if let Err(error) = egress.check(&url) {
         faults.add(&format!("{path}.url"), error.code, error.detail);
     }
     for (name, value) in &step.headers {
@@ -100,6 +121,13 @@ fn check_template(field: String, text: &str, faults: &mut Faults) {
         let names = template::NAMES.join(", ");
         let detail = format!("{{{name}}} is not one of {names}, labels.<name>");
         faults.add(&field, "unknown_placeholder", detail);
+    }
+}
+
+fn check_teams<'t>(field: &str, targets: impl Iterator<Item = &'t Target>, faults: &mut Faults) {
+    let teams = targets.filter(|target| target.kind() == TargetKind::Team).map(|target| &target.id);
+    if teams.collect::<BTreeSet<_>>().len() > MAX_TEAMS {
+        faults.add(field, "too_many", format!("must have at most {MAX_TEAMS} different teams"));
     }
 }
 
@@ -196,8 +224,24 @@ mod tests {
             ("http.retry.initial_ms", "out_of_range"),
         ];
         assert_eq!(faults(&workflow(Kind::Http(step))), expected.map(|(name, code)| (field(name), code)));
+        assert_eq!(faults(&workflow(Kind::Http(http(" ")))), [(field("http.url"), "required")]);
         let private = http("http://169.254.169.254/latest");
         assert_eq!(faults(&workflow(Kind::Http(private))), [(field("http.url"), "egress_refused")]);
+    }
+
+    #[test]
+    fn what_costs_more_than_it_should_is_refused() {
+        let step = pb::HttpStep { body: Some("x".repeat(60_000)), ..http("https://example.com/") };
+        let mut large = workflow(Kind::Http(step));
+        large.steps = vec![large.steps[0].clone(); 2];
+        assert_eq!(faults(&large), [("workflow.steps".to_owned(), "too_large")]);
+        let team = |n: usize| Target { kind: TargetKind::Team.into(), id: n.to_string() };
+        let level =
+            |teams: std::ops::Range<usize>| pb::Level { targets: teams.map(team).collect(), timeout_ms: 1 };
+        let policy = |levels| pb::EscalationPolicy { levels, ..pb::EscalationPolicy::default() };
+        check_policy(&policy(vec![level(0..32), level(0..32)])).expect("the same teams again");
+        let error = check_policy(&policy(vec![level(0..32), level(32..33)])).expect_err("too many");
+        assert_eq!((error.fields[0].field.as_str(), error.code), ("escalation_policy.levels", "too_many"));
     }
 
     #[test]

@@ -22,6 +22,8 @@ const MAX_LOST: u32 = 5;
 pub struct State {
     /// Index of the operation.
     pub op: usize,
+    /// Its position as people read it: `2`, or `round.level` of a policy; empty behind the last.
+    pub path: String,
     /// From 1.
     pub round: u32,
     /// Tries of the operation that have begun.
@@ -30,11 +32,13 @@ pub struct State {
     pub lost: u32,
     /// The lease under which a try has begun that has no outcome yet.
     pub begun: Option<i64>,
-    /// Requests for the next level that have been heeded.
+    /// Times in a row that it was put off because another service, whose answer it needs before a try,
+    /// was away.
+    pub put_off: u32,
+    /// Requests for the next level that have been heeded: one brings one level.
     pub nudges: i32,
     /// The run has resolved the incident: there is nobody left to page, so a hold does not end by it.
     /// What is held ends with the event `resolved`.
-    #[serde(default)]
     pub resolved: bool,
     /// When the operation is performed; `None` once the run has ended.
     pub due: Option<DateTime<Utc>>,
@@ -58,10 +62,12 @@ impl State {
     pub fn start(program: &Program, now: DateTime<Utc>) -> Self {
         let mut state = Self {
             op: 0,
+            path: String::new(),
             round: 1,
             attempt: 0,
             lost: 0,
             begun: None,
+            put_off: 0,
             nudges: 0,
             resolved: false,
             due: None,
@@ -89,8 +95,34 @@ impl State {
             None => {}
         }
         self.attempt += 1;
+        self.put_off = 0;
         self.begun = Some(epoch);
         self.lost < MAX_LOST
+    }
+
+    /// Comes back later without a try: what it needs first is away. A try counted under `epoch` has not
+    /// been made. `random` is in `[0, 1)`.
+    pub fn put_off(&mut self, epoch: i64, now: DateTime<Utc>, random: f64) {
+        if self.has_begun(epoch) {
+            self.begun = None;
+            self.attempt = self.attempt.saturating_sub(1);
+        }
+        self.put_off += 1;
+        self.due = Some(now + delta(Backoff::PEER.delay(self.put_off, random)));
+    }
+
+    /// Whether the run was waiting for an acknowledgement at `at` and still does, by the same wait: who
+    /// asks for the next level then gets one. Any other run is about to tell a level anyway.
+    pub fn has_awaited_since(&self, program: &Program, at: DateTime<Utc>) -> bool {
+        match (program.ops.get(self.op), self.due) {
+            (Some(op @ Op::Await { .. }), Some(due)) => due - delta(op.rest()) < at,
+            _ => false,
+        }
+    }
+
+    /// Whether nothing comes behind the operation.
+    pub fn is_last(&self, program: &Program) -> bool {
+        self.op + 1 >= program.ops.len() && self.round >= program.rounds
     }
 
     /// Whether the try that is to be made has already been counted under `epoch`.
@@ -117,8 +149,8 @@ impl State {
         {
             effects.escalates = Some(*policy_id);
         }
-        if matches!(op, Op::Await { .. }) {
-            self.nudges = self.nudges.max(nudges);
+        if self.is_nudged(op, nudges) {
+            self.nudges += 1;
         }
         self.resolved |= matches!((op, &outcome), (Op::Resolve { .. }, Outcome::Done(_)));
         effects.record = self.apply(program, op, outcome, now, random);
@@ -129,20 +161,9 @@ impl State {
     /// Ends the run because somebody took the incident. `None` when it had ended before.
     pub fn cancel(&mut self, program: &Program, why: &str) -> Option<Record> {
         let op = program.ops.get(self.op).filter(|_| self.end.is_none())?;
-        let record = self.record(program, op, Result::Cancelled, why.to_owned());
+        let record = self.record(op, Result::Cancelled, why.to_owned());
         self.finish(EndStatus::Cancelled, why.to_owned());
         Some(record)
-    }
-
-    /// Position in the program, as people read it.
-    pub fn path(&self, program: &Program) -> String {
-        match (program.kind, program.ops.get(self.op)) {
-            (Kind::Workflow, _) => (self.op + 1).to_string(),
-            (Kind::Policy, Some(Op::Page { level, .. } | Op::Await { level, .. })) => {
-                format!("{}.{level}", self.round)
-            }
-            (Kind::Policy, _) => self.round.to_string(),
-        }
     }
 
     fn apply(
@@ -159,7 +180,7 @@ impl State {
                 self.done(program, op, detail, Some(Entry::NobodyReachable), now)
             }
             Outcome::Failed(detail) => match self.retry(op, random) {
-                Some(wait) => self.try_again(program, op, detail, now + wait),
+                Some(wait) => self.try_again(op, detail, now + wait),
                 None => Some(self.failed(program, op, detail, now)),
             },
             Outcome::Refused(detail) => Some(self.failed(program, op, detail, now)),
@@ -176,7 +197,7 @@ impl State {
         now: DateTime<Utc>,
     ) -> Option<Record> {
         let entry = if matches!(op, Op::AddNote { .. }) { Some(Entry::Note) } else { entry };
-        let record = self.record(program, op, Result::Succeeded, detail);
+        let record = self.record(op, Result::Succeeded, detail);
         let last_wait = matches!(op, Op::Await { .. }) && self.is_last(program);
         match op {
             Op::Http(Http { on_success, .. }) => self.then(*on_success, program, &record.detail, now),
@@ -193,7 +214,7 @@ impl State {
     }
 
     fn failed(&mut self, program: &Program, op: &Op, detail: String, now: DateTime<Utc>) -> Record {
-        let record = self.record(program, op, Result::Failed, detail);
+        let record = self.record(op, Result::Failed, detail);
         match op {
             Op::Http(Http { on_failure, .. }) => self.then(*on_failure, program, &record.detail, now),
             // Whoever comes next is told all the more.
@@ -215,8 +236,8 @@ impl State {
 
     /// Every failed try of an endpoint is written down; of our own services' absence the first is
     /// enough.
-    fn try_again(&mut self, program: &Program, op: &Op, detail: String, at: DateTime<Utc>) -> Option<Record> {
-        let record = self.record(program, op, Result::Retrying, detail);
+    fn try_again(&mut self, op: &Op, detail: String, at: DateTime<Utc>) -> Option<Record> {
+        let record = self.record(op, Result::Retrying, detail);
         self.due = Some(at);
         self.begun = None;
         (matches!(op, Op::Http(_)) || record.attempt == 1).then_some(record)
@@ -240,7 +261,15 @@ impl State {
     }
 
     fn enter(&mut self, program: &Program, now: DateTime<Utc>) {
-        (self.attempt, self.lost, self.begun) = (0, 0, None);
+        (self.attempt, self.lost, self.begun, self.put_off) = (0, 0, None, 0);
+        self.path = match (program.kind, program.ops.get(self.op)) {
+            (_, None) => String::new(),
+            (Kind::Workflow, _) => (self.op + 1).to_string(),
+            (Kind::Policy, Some(Op::Page { level, .. } | Op::Await { level, .. })) => {
+                format!("{}.{level}", self.round)
+            }
+            (Kind::Policy, _) => self.round.to_string(),
+        };
         match program.ops.get(self.op) {
             Some(op) => self.due = Some(now + delta(op.rest())),
             None => {
@@ -259,21 +288,17 @@ impl State {
         self.end = Some(End { status, detail });
     }
 
-    fn is_last(&self, program: &Program) -> bool {
-        self.op + 1 >= program.ops.len() && self.round >= program.rounds
-    }
-
     fn is_nudged(&self, op: &Op, nudges: i32) -> bool {
         matches!(op, Op::Await { .. }) && nudges > self.nudges
     }
 
-    fn record(&self, program: &Program, op: &Op, result: Result, detail: String) -> Record {
+    fn record(&self, op: &Op, result: Result, detail: String) -> Record {
         let (level, round) = match op {
             Op::Page { level, .. } | Op::Await { level, .. } => (*level, self.round),
             _ => (0, 0),
         };
         Record {
-            path: self.path(program),
+            path: self.path.clone(),
             kind: op.kind(),
             result,
             detail,

@@ -9,6 +9,7 @@ mod entries;
 mod escalation;
 mod fresh;
 mod http;
+mod lanes;
 mod live;
 mod people;
 mod save;
@@ -16,26 +17,27 @@ mod save;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use moka::sync::Cache;
 use platform::ctx::Ctx;
 use platform::db::Db;
-use platform::egress::Egress;
+use platform::deps::Deps;
+use platform::egress::{Egress, Request};
 use platform::error::{Error, Result};
-use platform::leased::{Claim, LEASE_LOST, Work};
+use platform::leased::{Claim, LEASE_LOST};
 use platform::source::Source;
 use platform::tx;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 pub use fresh::Fresh;
+pub use lanes::{Automation, Escalations, Lanes};
 
 use crate::config::Config;
 use crate::engine::{Next, Outcome};
 use crate::peers::Peers;
-use crate::program::Op;
-use crate::store::runs::TABLE;
+use crate::program::{Http, Op};
+use crate::vault::Vault;
 use live::Live;
 
 /// How long a service's slug is kept: it never changes, but the memory must be bounded.
@@ -49,14 +51,16 @@ pub struct Executor {
     source: Source,
     config: Config,
     fresh: Fresh,
+    vault: Vault,
     slugs: Cache<(Uuid, String), Arc<str>>,
 }
 
 impl Executor {
-    /// An executor; `fresh` holds the runs that were born in this process.
-    pub fn new(db: Db, peers: Peers, egress: Egress, source: Source, config: Config, fresh: Fresh) -> Self {
+    /// An executor of the runs that come along `lanes`.
+    pub fn new(deps: &Deps, db: Db, peers: Peers, vault: Vault, config: Config, lanes: &Lanes) -> Self {
         let slugs = Cache::builder().max_capacity(10_000).time_to_live(SLUG_KEPT).build();
-        Self { db, peers, egress, source, config, fresh, slugs }
+        let (egress, source, fresh) = (deps.egress.clone(), deps.source.clone(), lanes.fresh.clone());
+        Self { db, peers, egress, source, config, fresh, vault, slugs }
     }
 
     /// The claimed run: handed over by its birth, or from the database.
@@ -88,19 +92,45 @@ impl Executor {
                 self.write_entries(cx, live).await;
             }
             let began = self.source.now();
-            let dared = self.begin(cx, claim, live, &op).await?;
-            let outcome = if dared {
-                self.perform(cx, live, &op).await
-            } else {
-                let times = live.state.lost;
-                Outcome::Refused(format!("given up: the process was interrupted {times} times"))
-            };
+            let Some(outcome) = self.attempt(cx, claim, live, &op).await? else { return Ok(()) };
             self.settle(live, &op, outcome, began);
             if acts_outside(&op) {
                 platform::failpoint!(&format!("workflow.before_save.{}", op.kind()));
                 self.save(cx, claim, live).await?;
                 platform::failpoint!(&format!("workflow.after_save.{}", op.kind()));
             }
+        }
+    }
+
+    /// Makes a try; `None` when it was put off, because another service that has to be asked first does
+    /// not answer: that is no fault of the endpoint.
+    async fn attempt(&self, cx: &Ctx, claim: &Claim, live: &mut Live, op: &Op) -> Result<Option<Outcome>> {
+        let request = match self.prepare(cx, live, op).await {
+            Ok(request) => request,
+            Err(error) if crate::peers::may_pass(&error) => {
+                tracing::info!(run.id = %live.row.id, error = %error.chain(), "a step is put off");
+                live.state.put_off(claim.epoch, self.source.now(), self.source.f64());
+                return Ok(None);
+            }
+            Err(error) => return Ok(Some(Outcome::Refused(error.detail))),
+        };
+        if !self.begin(cx, claim, live, op).await? {
+            let times = live.state.lost;
+            return Ok(Some(Outcome::Refused(format!(
+                "given up: the process was interrupted {times} times"
+            ))));
+        }
+        Ok(Some(match request {
+            Some((step, request)) => self.call(step, request).await,
+            None => self.perform(cx, live, op).await,
+        }))
+    }
+
+    /// What an operation needs before it counts as tried: the request of an http step.
+    async fn prepare<'o>(&self, cx: &Ctx, live: &Live, op: &'o Op) -> Result<Option<(&'o Http, Request)>> {
+        match op {
+            Op::Http(step) => Ok(Some((step, self.request(cx, live, step).await?))),
+            _ => Ok(None),
         }
     }
 
@@ -121,7 +151,6 @@ impl Executor {
 
     async fn perform(&self, cx: &Ctx, live: &mut Live, op: &Op) -> Outcome {
         match op {
-            Op::Http(http) => self.call(cx, live, http).await,
             Op::Notify { targets, message } => self.notify(cx, live, targets, message).await,
             Op::Page { level, targets, told } => self.page(cx, live, *level, targets, told).await,
             Op::Resolve { note } => self.resolve(cx, live, note).await,
@@ -130,7 +159,9 @@ impl Executor {
                 Err(error) => self.peer_failed(&error),
             },
             Op::Wait { duration_ms } => Outcome::Done(format!("waited {}", human(*duration_ms))),
-            Op::Await { .. } | Op::Escalate { .. } => Outcome::Done(String::new()),
+            Op::Await { .. } => self.awaited(cx, live).await,
+            // The one acts in the transaction that writes it down, the other has been called.
+            Op::Escalate { .. } | Op::Http(_) => Outcome::Done(String::new()),
         }
     }
 
@@ -161,11 +192,12 @@ impl Executor {
     }
 }
 
-#[async_trait]
-impl Work for Executor {
-    const TABLE: &'static str = TABLE;
-
-    async fn step(&self, claim: Claim) -> Result<()> {
+impl Executor {
+    /// One step of a claimed run.
+    ///
+    /// # Errors
+    /// As [`Work::step`](platform::leased::Work::step).
+    pub async fn step(&self, claim: Claim) -> Result<()> {
         let mut live = self.load(&claim).await?;
         let cx = live.ctx(&self.source);
         match self.go_on(&cx, &claim, &mut live).await {
@@ -176,9 +208,7 @@ impl Work for Executor {
             result => result,
         }
     }
-}
 
-impl Executor {
     async fn go_on(&self, cx: &Ctx, claim: &Claim, live: &mut Live) -> Result<()> {
         self.advance(cx, claim, live).await?;
         if live.owes_entries() {

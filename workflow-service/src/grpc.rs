@@ -12,7 +12,8 @@ use proto::workflow::v1::workflow_service_server::WorkflowService;
 use tonic::{Request, Response, Status};
 
 use crate::peers::Peers;
-use crate::references::References;
+use crate::references::{self, References};
+use crate::vault::Vault;
 use crate::{definitions, policies, runs, workflows};
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -26,6 +27,8 @@ pub struct Grpc {
     pub peers: Peers,
     /// What says which addresses may be called.
     pub egress: Egress,
+    /// What seals the headers of http steps.
+    pub vault: Vault,
 }
 
 impl Grpc {
@@ -47,10 +50,11 @@ impl WorkflowService for Grpc {
         if let Some(answer) = idempotency::replayed(&self.db, &cx, &request).await? {
             return Ok(answer);
         }
-        let input = request.workflow.clone().unwrap_or_default();
+        let mut input = request.workflow.clone().unwrap_or_default();
+        references::normalize_workflow(&mut input);
         definitions::check_workflow(&input, &self.egress)?;
         References::of_workflow(&input).check(&cx, &self.peers).await?;
-        Ok(mutation!(self.db, &cx, &request, |conn| workflows::create(&cx, conn, &input).await)?)
+        Ok(mutation!(self.db, &cx, &request, |conn| workflows::create(&cx, conn, &self.vault, &input).await)?)
     }
 
     async fn get_workflow(&self, request: Request<pb::GetWorkflowRequest>) -> Answer<pb::Workflow> {
@@ -71,7 +75,8 @@ impl WorkflowService for Grpc {
     async fn update_workflow(&self, request: Request<pb::UpdateWorkflowRequest>) -> Answer<pb::Workflow> {
         let (cx, request) = unpack(request)?;
         self.check_update(&cx, &request).await?;
-        Ok(mutation!(self.db, &cx, &request, |conn| workflows::update(&cx, conn, &request).await)?)
+        Ok(mutation!(self.db, &cx, &request, |conn| workflows::update(&cx, conn, &self.vault, &request)
+            .await)?)
     }
 
     async fn delete_workflow(&self, request: Request<pb::DeleteWorkflowRequest>) -> Answer<()> {
@@ -111,7 +116,8 @@ impl EscalationPolicyService for Grpc {
         if let Some(answer) = idempotency::replayed(&self.db, &cx, &request).await? {
             return Ok(answer);
         }
-        let input = request.escalation_policy.clone().unwrap_or_default();
+        let mut input = request.escalation_policy.clone().unwrap_or_default();
+        references::normalize_policy(&mut input);
         definitions::check_policy(&input)?;
         let names = References::of_policy(&input).check(&cx, &self.peers).await?;
         Ok(mutation!(self.db, &cx, &request, |conn| policies::create(&cx, conn, &input, &names).await)?)

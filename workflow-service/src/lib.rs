@@ -5,15 +5,18 @@
 //! In: `pulseops.incidents.v1` (consumer `responder`). Out: no topic; it calls notification-service
 //! (send), incident-service (timeline, escalate, resolve) and users' endpoints.
 //!
+//! Escalations and workflows have a driver each, so that a runbook that hangs keeps no page waiting.
+//!
 //! The invariant: from `created` on somebody is told until somebody acknowledges or the escalation
 //! has said that nobody did; a run is always due at a time or has ended, and it does not end before
 //! its steps are on the incident's timeline. What may be repeated is repeated under the same key.
 //!
-//! The way of an event: [`consumers`] → [`response`] (what starts, what ends) → [`executor`] (one
-//! run, operation after operation) → [`engine`] (what comes next). Policies and workflows compile to
-//! the same [`program`]. Start reading in `response.rs`.
+//! The way of an event: [`consumers`] → [`catalog`] (what may start) → [`response`] (what starts, what
+//! ends) → [`executor`] (one run, operation after operation) → [`engine`] (what comes next). Policies
+//! and workflows compile to the same [`program`]. Start reading in `response.rs`.
 
 pub mod backoff;
+pub mod catalog;
 pub mod condition;
 pub mod config;
 pub mod consumers;
@@ -31,6 +34,7 @@ mod runs;
 mod schema;
 pub mod store;
 pub mod template;
+mod vault;
 mod workflows;
 
 use std::sync::Arc;
@@ -39,14 +43,14 @@ use include_dir::{Dir, include_dir};
 use platform::consumer::Options;
 use platform::deps::{Deps, Service};
 use platform::error::Result;
-use platform::leased::Handle;
 use proto::workflow::v1::escalation_policy_service_server::EscalationPolicyServiceServer;
 use proto::workflow::v1::workflow_service_server::WorkflowServiceServer;
 
 use consumers::{INCIDENTS, RESPONDER, Responder};
-use executor::{Executor, Fresh};
+use executor::{Automation, Escalations, Executor, Lanes};
 use grpc::Grpc;
 use peers::Peers;
+use vault::Vault;
 
 pub use config::{BuiltinPolicy, Config};
 
@@ -56,29 +60,26 @@ pub const NAME: &str = peers::ROLE;
 /// What workflow-service has in the database.
 pub static MIGRATIONS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../migrations/workflow");
 
-/// Puts the service together and starts its consumer and its driver.
+/// Puts the service together and starts its consumer and its drivers.
 ///
 /// # Errors
 /// Those of the database and the bus.
 pub async fn build(deps: &Deps, config: &Config) -> Result<Service> {
     let db = deps.db(NAME)?;
     let peers = Peers::new(&deps.directory, config.peer_timeout());
-    let (fresh, driver) = (Fresh::default(), Handle::default());
-    let executor = Executor::new(
-        db.clone(),
-        peers.clone(),
-        deps.egress.clone(),
-        deps.source.clone(),
-        config.clone(),
-        fresh.clone(),
-    );
-    deps.drive(&db, Arc::new(executor), driver.clone(), config.concurrency);
+    let vault = Vault::new(deps.sealer(NAME));
+    let lanes = Lanes::default();
+    let executor = Executor::new(deps, db.clone(), peers.clone(), vault.clone(), config.clone(), &lanes);
+    let executor = Arc::new(executor);
+    let (escalations, automation) = (Escalations(executor.clone()), Automation(executor));
+    deps.drive(&db, Arc::new(escalations), lanes.escalations.clone(), config.concurrency);
+    deps.drive(&db, Arc::new(automation), lanes.automation.clone(), config.concurrency);
     let built_in = config.builtin_policy.program();
-    let responder = Arc::new(Responder::new(built_in, config.max_depth, fresh, driver));
+    let responder = Arc::new(Responder::new(built_in, config.max_depth, lanes));
     let consumers = deps.consumers(NAME, &db);
     deps.consume(&consumers, RESPONDER, &INCIDENTS, Options::default(), responder).await?;
     deps.housekeeping(&db);
-    let grpc = Grpc { db, peers, egress: deps.egress.clone() };
+    let grpc = Grpc { db, peers, egress: deps.egress.clone(), vault };
     let service = Service::builder(NAME)
         .add(WorkflowServiceServer::new(grpc.clone()))
         .add(EscalationPolicyServiceServer::new(grpc))

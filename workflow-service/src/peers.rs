@@ -11,7 +11,7 @@ use proto::auth::v1::{CheckPermissionRequest, CheckPermissionResponse, GetTeamRe
 use proto::incident::v1::response_service_client::ResponseServiceClient;
 use proto::incident::v1::service_service_client::ServiceServiceClient;
 use proto::incident::v1::{
-    EscalateIncidentRequest, IncidentState, RecordStepRequest, ResolveByAutomationRequest,
+    EscalateIncidentRequest, GetStatesRequest, IncidentState, RecordStepRequest, ResolveByAutomationRequest,
     ResolveServicesRequest, ResolvedService,
 };
 use proto::notification::v1::send_service_client::SendServiceClient;
@@ -124,6 +124,15 @@ impl Peers {
     ) -> Result<IncidentState> {
         let request = rpc::keyed(&self.asking(cx), key, message)?;
         Ok(self.response.clone().escalate_incident(request).await?.into_inner())
+    }
+
+    /// The state of an incident, as committed now; `None` without such an incident.
+    ///
+    /// # Errors
+    /// Those of incident-service.
+    pub async fn state(&self, cx: &Ctx, incident_id: String) -> Result<Option<IncidentState>> {
+        let request = rpc::request(&self.asking(cx), GetStatesRequest { incident_ids: vec![incident_id] });
+        Ok(self.response.clone().get_states(request).await?.into_inner().states.pop())
     }
 
     /// Resolves an incident, once per `key`.

@@ -11,8 +11,10 @@ use uuid::Uuid;
 
 use crate::convert;
 use crate::program::{OWNER_TEAM, OWNERS, Program};
-use crate::references::Names;
+use crate::references::{self, Names};
 use crate::store::policies as rows;
+
+pub use rows::archive;
 
 /// The name of the built-in policy.
 pub const BUILT_IN: &str = "built-in policy";
@@ -27,8 +29,7 @@ pub async fn create(
     input: &pb::EscalationPolicy,
     names: &Names,
 ) -> Result<pb::EscalationPolicy> {
-    let by = cx.principal.subject().to_string();
-    let created = row(cx, cx.id(), input, names.clone(), 1, by)?;
+    let created = row(cx, cx.id(), input, names.clone(), 1)?;
     rows::insert(conn, &created).await?;
     convert::policy(created)
 }
@@ -58,7 +59,7 @@ pub async fn list(
     Ok(pb::ListEscalationPoliciesResponse { items, next_page_token })
 }
 
-/// What `current` becomes by an update.
+/// What `current` becomes by an update; ids are written as we write them.
 ///
 /// # Errors
 /// Invalid, when the whole does not obey its rules.
@@ -67,7 +68,9 @@ pub fn merged(
     request: &pb::UpdateEscalationPolicyRequest,
 ) -> Result<pb::EscalationPolicy> {
     let (patch, mask) = (request.escalation_policy.as_ref(), request.update_mask.as_ref());
-    Ok(proto::update("escalation_policy", current, patch, mask)?)
+    let mut merged = proto::update("escalation_policy", current, patch, mask)?;
+    references::normalize_policy(&mut merged);
+    Ok(merged)
 }
 
 /// Changes a policy; `names` are those of its new targets, which have been checked.
@@ -86,35 +89,14 @@ pub async fn update(
     let merged = merged(&convert::policy(before.clone())?, request)?;
     let mut known: Names = names_of(&before)?;
     known.extend(names.clone());
-    let by = cx.principal.subject().to_string();
     let after = rows::Policy {
         created_at: before.created_at,
         created_by: before.created_by,
         archived_at: before.archived_at,
-        ..row(cx, id, &merged, known, before.version + 1, by)?
+        ..row(cx, id, &merged, known, before.version + 1)?
     };
     rows::update(conn, &after).await?;
     convert::policy(after)
-}
-
-/// Archives a policy; once is enough.
-///
-/// # Errors
-/// NotFound; Precondition `version_mismatch`.
-pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<()> {
-    let before = rows::get_for_update(conn, cx.org.uuid(), parse_id("id", id)?).await?;
-    cx.expect_version(before.version)?;
-    if before.archived_at.is_some() {
-        return Ok(());
-    }
-    let after = rows::Policy {
-        archived_at: Some(cx.now),
-        updated_at: cx.now,
-        updated_by: cx.principal.subject().to_string(),
-        version: before.version + 1,
-        ..before
-    };
-    rows::update(conn, &after).await
 }
 
 /// What a policy compiles to.
@@ -150,8 +132,8 @@ fn row(
     input: &pb::EscalationPolicy,
     mut names: Names,
     version: i64,
-    by: String,
 ) -> Result<rows::Policy> {
+    let by = cx.principal.subject().to_string();
     let is_target = |id: &String| input.levels.iter().flat_map(|it| &it.targets).any(|it| it.id == *id);
     names.retain(|id, _| is_target(id));
     Ok(rows::Policy {

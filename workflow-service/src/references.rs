@@ -25,6 +25,31 @@ pub struct References {
 /// Names by id.
 pub type Names = BTreeMap<String, String>;
 
+/// Writes the ids that a workflow refers to as their owners write them: in answers they come so, and
+/// the same thing must not look like two.
+pub fn normalize_workflow(workflow: &mut pb::Workflow) {
+    workflow.service_ids.iter_mut().for_each(normalize);
+    for step in &mut workflow.steps {
+        match &mut step.kind {
+            Some(Kind::Notify(step)) => step.targets.iter_mut().for_each(|target| normalize(&mut target.id)),
+            Some(Kind::Escalate(step)) => step.policy_id.iter_mut().for_each(normalize),
+            _ => {}
+        }
+    }
+}
+
+/// As [`normalize_workflow`].
+pub fn normalize_policy(policy: &mut pb::EscalationPolicy) {
+    let targets = policy.levels.iter_mut().flat_map(|level| &mut level.targets);
+    targets.for_each(|target| normalize(&mut target.id));
+}
+
+fn normalize(id: &mut String) {
+    if let Ok(parsed) = id.parse::<Uuid>() {
+        *id = parsed.to_string();
+    }
+}
+
 impl References {
     /// Those of a workflow.
     pub fn of_workflow(workflow: &pb::Workflow) -> Self {
@@ -162,7 +187,7 @@ impl References {
         let ids = self.services.iter().map(|(_, id)| id.clone()).collect();
         let found = peers.services(cx, ids).await?;
         for (field, id) in &self.services {
-            match found.iter().find(|service| service.id.eq_ignore_ascii_case(id)) {
+            match found.iter().find(|service| service.id == *id) {
                 None => faults.add(field, UNKNOWN, "there is no such service"),
                 Some(service) if service.archived => faults.add(field, ARCHIVED, "is archived"),
                 Some(_) => {}
@@ -179,6 +204,29 @@ const ARCHIVED: &str = "archived";
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_are_written_in_one_way() {
+        let id = "0194FDC2-FA2F-7CC0-81D3-FF12045B73C8";
+        let target = Target { kind: TargetKind::User.into(), id: id.to_owned() };
+        let notify = pb::NotifyStep { targets: vec![target.clone()], ..pb::NotifyStep::default() };
+        let escalate = pb::EscalateStep { policy_id: Some(id.to_owned()) };
+        let kinds = [Kind::Notify(notify), Kind::Escalate(escalate)];
+        let mut workflow = pb::Workflow {
+            service_ids: vec![id.to_owned()],
+            steps: kinds.map(|kind| pb::Step { kind: Some(kind), ..pb::Step::default() }).into(),
+            ..pb::Workflow::default()
+        };
+        normalize_workflow(&mut workflow);
+        let found = References::of_workflow(&workflow);
+        let lower = id.to_lowercase();
+        assert_eq!((&found.targets[0].2, &found.services[0].1), (&lower, &lower));
+        assert_eq!(found.policies[0].1.to_string(), lower);
+        let level = pb::Level { targets: vec![target], timeout_ms: 1 };
+        let mut policy = pb::EscalationPolicy { levels: vec![level], ..pb::EscalationPolicy::default() };
+        normalize_policy(&mut policy);
+        assert_eq!(policy.levels[0].targets[0].id, lower);
+    }
 
     #[test]
     fn only_what_is_new_is_asked_about() {

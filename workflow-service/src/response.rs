@@ -1,14 +1,15 @@
 //! What incidents' events set going: pure. A batch of events, the workflows and policies that they
 //! may start, and what was applied before make the states to keep, the runs to end and to start.
 
+mod births;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cel::{Context, Value};
 use chrono::{DateTime, TimeDelta, Utc};
-use platform::error::{Error, Result};
-use platform::leased::{self, Birth};
+use expression::Bindings;
+use platform::error::Result;
 use platform::source::Source;
 use proto::api::v1::{Actor, ActorKind};
 use proto::events::v1::IncidentEvent;
@@ -16,11 +17,13 @@ use uuid::Uuid;
 
 use crate::condition::{self, Condition};
 use crate::convert;
-use crate::engine::State;
 use crate::policies::BUILT_IN;
-use crate::program::{Kind, Op, Program};
+use crate::program::{Kind, Program};
 use crate::store::runs::Run;
 use crate::store::states::IncidentState;
+
+pub use births::{escalation_run, is_born_leased};
+use births::{held, new_run};
 
 /// Organization and incident.
 pub type Key = (Uuid, Uuid);
@@ -48,6 +51,18 @@ pub struct Event {
     pub data: Bytes,
 }
 
+impl Event {
+    /// The service whose incident it is.
+    pub fn service(&self) -> Option<Uuid> {
+        self.payload.incident.as_ref()?.service_id.parse().ok()
+    }
+
+    /// The service's policy; the built-in one when there is none.
+    pub fn policy(&self) -> Option<Uuid> {
+        self.payload.policy.as_ref()?.id.parse().ok()
+    }
+}
+
 /// A workflow, ready to be matched.
 #[derive(Debug)]
 pub struct Candidate {
@@ -73,7 +88,7 @@ pub struct Catalog {
     /// By organization.
     pub workflows: HashMap<Uuid, Vec<Arc<Candidate>>>,
     /// Name and program by organization and id.
-    pub policies: HashMap<Key, (String, Program)>,
+    pub policies: HashMap<Key, Arc<(String, Program)>>,
 }
 
 /// An incident whose runs end.
@@ -116,29 +131,35 @@ pub struct Rules<'a> {
     pub max_depth: u32,
     /// The time.
     pub now: DateTime<Utc>,
+    /// Whether a person asked for events that could not be applied in their turn.
+    pub replay: bool,
     /// Ids of new runs.
     pub source: &'a Source,
 }
 
-/// Decides a batch. `applied` are the versions of its incidents that were applied before: what is
-/// not newer is left out.
+/// Decides a batch. `applied` is what was applied before of its incidents: what is not newer is left
+/// out, unless it is replayed and what it asks for is still wanted.
 ///
 /// # Errors
 /// Internal, when a program cannot be written.
-pub fn decide(events: &[Event], applied: &HashMap<Key, i64>, rules: &Rules<'_>) -> Result<Plan> {
+pub fn decide(events: &[Event], applied: &HashMap<Key, IncidentState>, rules: &Rules<'_>) -> Result<Plan> {
     let mut plan = Plan::default();
-    let root = Context::default();
     for event in events {
-        let newest = plan.states.get(&event.key).map(|state| state.version);
-        let newest = newest.or_else(|| applied.get(&event.key).copied());
-        if newest.is_some_and(|newest| newest >= event.version) {
-            continue;
+        let known = plan.states.get(&event.key).or_else(|| applied.get(&event.key));
+        match known.filter(|known| known.version >= event.version) {
+            None => plan.remember(event),
+            Some(known) if rules.replay && still_stands(event, &known.status) => {}
+            Some(known) => {
+                if rules.replay {
+                    tracing::info!(incident.id = %event.key.1, event.what, known.status, "a replayed event is out of date");
+                }
+                continue;
+            }
         }
-        plan.remember(event);
         if let Some(cancel) = cancel(event) {
             plan.cancel(cancel, rules.now);
         }
-        plan.start(event, &root, rules)?;
+        plan.start(event, rules)?;
     }
     Ok(plan)
 }
@@ -170,8 +191,8 @@ impl Plan {
         self.cancels.push(cancel);
     }
 
-    fn start(&mut self, event: &Event, root: &Context<'_, '_>, rules: &Rules<'_>) -> Result<()> {
-        let matching = matching(event, root, rules);
+    fn start(&mut self, event: &Event, rules: &Rules<'_>) -> Result<()> {
+        let matching = matching(event, rules);
         let mut hold = TimeDelta::zero();
         for workflow in matching {
             let mut run = new_run(event, rules, workflow.id, &workflow.name, &workflow.program)?;
@@ -190,8 +211,18 @@ impl Plan {
     }
 }
 
+/// Whether what an event asks for is still wanted of an incident that is by now in this status.
+fn still_stands(event: &Event, status: &str) -> bool {
+    let is_open = status == "triggered";
+    match event.what.as_str() {
+        "created" | "reopened" => is_open,
+        "acknowledged" | "resolved" => !is_open,
+        _ => true,
+    }
+}
+
 /// Whether the escalation starts with it.
-fn pages(event: &Event) -> bool {
+pub fn pages(event: &Event) -> bool {
     matches!(event.what.as_str(), "created" | "reopened")
 }
 
@@ -209,12 +240,12 @@ fn workflow_of(actor: &Actor) -> Option<Uuid> {
     (actor.kind() == ActorKind::Workflow).then(|| actor.id.parse().ok()).flatten()
 }
 
-fn matching<'a>(event: &Event, root: &Context<'_, '_>, rules: &Rules<'a>) -> Vec<&'a Candidate> {
+fn matching<'a>(event: &Event, rules: &Rules<'a>) -> Vec<&'a Candidate> {
     let Some(workflows) = rules.catalog.workflows.get(&event.key.0) else { return Vec::new() };
-    let service = event.payload.incident.as_ref().and_then(|it| it.service_id.parse().ok());
+    let service = event.service();
     let triggered = workflows.iter().map(Arc::as_ref).filter(|workflow| {
         let of_service = workflow.service_ids.is_empty()
-            || service.is_some_and(|service: Uuid| workflow.service_ids.contains(&service));
+            || service.is_some_and(|service| workflow.service_ids.contains(&service));
         of_service && workflow.triggers.contains(&event.what)
     });
     let triggered: Vec<_> = triggered.collect();
@@ -226,117 +257,28 @@ fn matching<'a>(event: &Event, root: &Context<'_, '_>, rules: &Rules<'a>) -> Vec
         tracing::warn!(incident.id = %event.key.1, depth = event.depth, "automation triggers itself: no workflow is started");
         return Vec::new();
     }
-    let incident = condition::incident_value(&event.payload);
-    triggered.into_iter().filter(|workflow| holds(workflow, root, &incident, event)).collect()
+    let incident = condition::bound(&event.payload);
+    triggered.into_iter().filter(|workflow| holds(workflow, &incident, event)).collect()
 }
 
-fn holds(workflow: &Candidate, root: &Context<'_, '_>, incident: &Value, event: &Event) -> bool {
-    workflow.condition.holds(root, incident).unwrap_or_else(|why| {
-        tracing::debug!(workflow.id = %workflow.id, incident.id = %event.key.1, why, "a condition cannot be evaluated");
+/// A condition that cannot be evaluated does not hold; its workflow's version is told of once.
+fn holds(workflow: &Candidate, incident: &Bindings<'_>, event: &Event) -> bool {
+    workflow.condition.holds(incident).unwrap_or_else(|fault| {
+        metrics::counter!("pulseops_workflow_conditions_failed_total").increment(1);
+        if workflow.condition.fails_first() {
+            tracing::warn!(workflow.id = %workflow.id, incident.id = %event.key.1, %fault, "a condition cannot be evaluated");
+        }
         false
     })
 }
 
 /// The policy of the event's service: a reference to one that is not there means the built-in one.
 fn policy<'a>(event: &Event, rules: &Rules<'a>) -> (Uuid, &'a str, &'a Program) {
-    let id = event.payload.policy.as_ref().and_then(|policy| policy.id.parse().ok());
-    let found = id.and_then(|id: Uuid| {
-        let (name, program) = rules.catalog.policies.get(&(event.key.0, id))?;
+    let found = event.policy().and_then(|id| {
+        let (name, program) = rules.catalog.policies.get(&(event.key.0, id)).map(Arc::as_ref)?;
         Some((id, name.as_str(), program))
     });
     found.unwrap_or((Uuid::nil(), BUILT_IN, rules.built_in))
-}
-
-/// A run born leased to this process, its first operation begun.
-fn new_run(event: &Event, rules: &Rules<'_>, program_id: Uuid, name: &str, program: &Program) -> Result<Run> {
-    let Birth { due_at, lease_until, epoch, attempts } = leased::birth(rules.now);
-    let mut state = State::start(program, rules.now);
-    if program.ops.first().is_some_and(|op| op.rest().is_zero()) {
-        state.begin(epoch);
-    }
-    Ok(Run {
-        org_id: event.key.0,
-        id: rules.source.id(),
-        kind: program.kind.as_str().to_owned(),
-        program_id,
-        name: name.to_owned(),
-        incident_id: event.key.1,
-        incident_number: event.payload.incident.as_ref().map_or(0, |it| it.number),
-        origin: format!("event:{}", event.version),
-        trigger_event: event.id,
-        trigger_version: event.version,
-        depth: i32::try_from(event.depth).unwrap_or(i32::MAX),
-        trace: event.trace.clone(),
-        status: "running".to_owned(),
-        program: serde_json::to_value(program).map_err(Error::internal)?,
-        state: serde_json::to_value(&state).map_err(Error::internal)?,
-        incident: event.data.to_vec(),
-        nudges: 0,
-        hold_until: None,
-        decided_at: event.at,
-        created_at: rules.now,
-        started_at: Some(rules.now),
-        ended_at: None,
-        detail: String::new(),
-        due_at: Some(due_at),
-        lease_until: Some(lease_until),
-        epoch,
-        attempts,
-    })
-}
-
-fn held(run: Run, until: DateTime<Utc>) -> Run {
-    Run {
-        status: "held".to_owned(),
-        started_at: None,
-        due_at: Some(until),
-        lease_until: None,
-        epoch: 0,
-        attempts: 0,
-        ..run
-    }
-}
-
-/// Whether an operation of a new run is performed by the process that inserts it.
-pub fn is_born_leased(run: &Run) -> bool {
-    run.lease_until.is_some()
-}
-
-/// A run of `program` that a step of `parent` starts, due at once.
-///
-/// # Errors
-/// Internal, when the program cannot be written.
-pub fn escalation_run(
-    parent: &Run,
-    path: &str,
-    program_id: Uuid,
-    name: &str,
-    program: &Program,
-    id: Uuid,
-    now: DateTime<Utc>,
-) -> Result<Run> {
-    debug_assert!(matches!(program.ops.first(), Some(Op::Page { .. })), "escalations are policies");
-    Ok(Run {
-        id,
-        kind: program.kind.as_str().to_owned(),
-        program_id,
-        name: name.to_owned(),
-        origin: format!("step:{}:{path}", parent.id),
-        status: "running".to_owned(),
-        program: serde_json::to_value(program).map_err(Error::internal)?,
-        state: serde_json::to_value(State::start(program, now)).map_err(Error::internal)?,
-        nudges: 0,
-        hold_until: None,
-        created_at: now,
-        started_at: Some(now),
-        ended_at: None,
-        detail: String::new(),
-        due_at: Some(now),
-        lease_until: None,
-        epoch: 0,
-        attempts: 0,
-        ..parent.clone()
-    })
 }
 
 #[cfg(test)]

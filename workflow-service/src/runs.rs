@@ -14,14 +14,17 @@ use crate::store::runs::{self as rows, Filter};
 use crate::store::steps::{self, RunStep};
 use crate::store::workflows;
 
-/// One run with its steps.
+/// Steps of one run in a list: the newest.
+const STEPS_LISTED: i64 = 50;
+
+/// One run with all its steps.
 ///
 /// # Errors
 /// NotFound.
 pub async fn get(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<pb::Run> {
-    let row = rows::get(conn, cx.org.uuid(), parse_id("id", id)?).await?;
-    let steps = steps::list(conn, cx.org.uuid(), &[row.id]).await?;
-    convert::run(row, steps)
+    let row = rows::get_outline(conn, cx.org.uuid(), parse_id("id", id)?).await?;
+    let steps = steps::list(conn, cx.org.uuid(), row.id).await?;
+    Ok(convert::run(row, steps))
 }
 
 /// A page of all runs.
@@ -70,12 +73,12 @@ async fn page_of(
     let (found, next_page_token) = page.finish(found, |row| row.id)?;
     let ids: Vec<Uuid> = found.iter().map(|row| row.id).collect();
     let mut steps: HashMap<Uuid, Vec<RunStep>> = HashMap::new();
-    for step in steps::list(conn, cx.org.uuid(), &ids).await? {
+    for step in steps::list_newest(conn, cx.org.uuid(), &ids, STEPS_LISTED).await? {
         steps.entry(step.run_id).or_default().push(step);
     }
     let items = found.into_iter().map(|row| {
         let steps = steps.remove(&row.id).unwrap_or_default();
         convert::run(row, steps)
     });
-    Ok(pb::ListRunsResponse { items: items.collect::<Result<_>>()?, next_page_token })
+    Ok(pb::ListRunsResponse { items: items.collect(), next_page_token })
 }

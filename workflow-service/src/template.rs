@@ -102,11 +102,22 @@ impl Values {
 
     /// `text` with its placeholders filled in. A label that the incident does not carry is empty.
     pub fn render(&self, text: &str, escape: Escape) -> String {
-        let pieces = pieces(text).into_iter().map(|piece| match piece {
-            Piece::Text(text) => text.to_owned(),
-            Piece::Placeholder(name) => escaped(self.value(name), escape),
-        });
-        pieces.collect()
+        self.render_within(text, escape, usize::MAX).unwrap_or_default()
+    }
+
+    /// [`render`](Self::render); `None` when it becomes longer than `max` bytes.
+    pub fn render_within(&self, text: &str, escape: Escape, max: usize) -> Option<String> {
+        let mut rendered = String::new();
+        for piece in pieces(text) {
+            match piece {
+                Piece::Text(text) => rendered.push_str(text),
+                Piece::Placeholder(name) => rendered.push_str(&escaped(self.value(name), escape)),
+            }
+            if rendered.len() > max {
+                return None;
+            }
+        }
+        Some(rendered)
     }
 
     fn value(&self, name: &str) -> &str {
@@ -116,6 +127,16 @@ impl Values {
         };
         value.map_or("", String::as_str)
     }
+}
+
+/// The first `max` characters of `text`; the last of them is … when there were more.
+pub fn cut(mut text: String, max: usize) -> String {
+    if text.len() > max && text.chars().nth(max).is_some() {
+        let end = text.char_indices().nth(max.saturating_sub(1)).map_or(0, |(at, _)| at);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 fn escaped(value: &str, escape: Escape) -> String {
@@ -178,6 +199,20 @@ mod tests {
         assert_eq!(unknown_placeholder("{incident.id} {incident.nope}"), Some("incident.nope"));
         assert_eq!(unknown_placeholder("{labels.}"), Some("labels."));
         assert!(needs_slug("x{service.slug}") && !needs_slug("{service.name}"));
+    }
+
+    #[test]
+    fn long_text_is_cut_and_told() {
+        for (text, expected) in [("", ""), ("abc", "abc"), ("abcd", "ab…"), ("äöü", "äöü"), ("äöüß", "äö…")]
+        {
+            assert_eq!(cut(text.to_owned(), 3), expected);
+        }
+    }
+
+    #[test]
+    fn what_becomes_too_long_is_not_rendered() {
+        let within = |max| values().render_within("{labels.region}{labels.region}", Escape::None, max);
+        assert_eq!((within(7), within(8).as_deref()), (None, Some("eu/1eu/1")));
     }
 
     proptest! {

@@ -1,7 +1,7 @@
 //! Workflows: what people configure.
 
 use platform::ctx::{Ctx, parse_id, parse_ids};
-use platform::error::Result;
+use platform::error::{Error, Result};
 use platform::page::{CONFIG_SORTS, ConfigKey};
 use proto::workflow::v1 as pb;
 use uuid::Uuid;
@@ -10,18 +10,35 @@ use diesel_async::AsyncPgConnection;
 
 use crate::convert;
 use crate::definitions::Faults;
-use crate::references::{References, UNKNOWN};
+use crate::references::{self, References, UNKNOWN};
 use crate::store::{policies, workflows as rows};
+use crate::vault::{Owner, Vault};
+
+pub use rows::archive;
+
+/// Workflows of an organization that are not archived: every incident is held against them.
+pub const MAX_LIVE: i64 = 200;
 
 /// Creates a workflow whose references have been checked.
 ///
 /// # Errors
-/// Conflict `already_exists` when the slug is taken; Invalid for a policy that does not exist.
-pub async fn create(cx: &Ctx, conn: &mut AsyncPgConnection, input: &pb::Workflow) -> Result<pb::Workflow> {
+/// Conflict `already_exists` when the slug is taken; Invalid for a policy that does not exist, for a
+/// masked header, and `too_many_workflows`.
+pub async fn create(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    vault: &Vault,
+    input: &pb::Workflow,
+) -> Result<pb::Workflow> {
+    if rows::count_live(conn, cx.org.uuid()).await? >= MAX_LIVE {
+        let detail =
+            format!("an organization has at most {MAX_LIVE} workflows; archive one that is not needed");
+        return Err(Error::invalid("too_many_workflows", detail));
+    }
     require_policies(cx, conn, &References::of_workflow(input)).await?;
-    let by = cx.principal.subject().to_string();
-    let created =
-        rows::Workflow { created_at: cx.now, created_by: by.clone(), ..row(cx, cx.id(), input, 1, by)? };
+    let id = cx.id();
+    let steps = vault.seal_steps(Owner { org: cx.org.uuid(), workflow: id }, &input.steps, &[])?;
+    let created = row(cx, id, input, &steps, 1)?;
     rows::insert(conn, &created).await?;
     convert::workflow(created)
 }
@@ -51,12 +68,16 @@ pub async fn list(
     Ok(pb::ListWorkflowsResponse { items, next_page_token })
 }
 
-/// What `current` becomes by an update.
+/// What `current` becomes by an update; ids are written as we write them. Headers that it does not
+/// change stay masked.
 ///
 /// # Errors
 /// Invalid, when the whole does not obey its rules.
 pub fn merged(current: &pb::Workflow, request: &pb::UpdateWorkflowRequest) -> Result<pb::Workflow> {
-    Ok(proto::update("workflow", current, request.workflow.as_ref(), request.update_mask.as_ref())?)
+    let (patch, mask) = (request.workflow.as_ref(), request.update_mask.as_ref());
+    let mut merged = proto::update("workflow", current, patch, mask)?;
+    references::normalize_workflow(&mut merged);
+    Ok(merged)
 }
 
 /// Changes a workflow; new references have been checked.
@@ -66,6 +87,7 @@ pub fn merged(current: &pb::Workflow, request: &pb::UpdateWorkflowRequest) -> Re
 pub async fn update(
     cx: &Ctx,
     conn: &mut AsyncPgConnection,
+    vault: &Vault,
     request: &pb::UpdateWorkflowRequest,
 ) -> Result<pb::Workflow> {
     let id = parse_id("id", &request.id)?;
@@ -75,38 +97,21 @@ pub async fn update(
     let merged = merged(&current, request)?;
     let new = References::of_workflow(&merged).beyond(&References::of_workflow(&current));
     require_policies(cx, conn, &new).await?;
-    let by = cx.principal.subject().to_string();
+    let owner = Owner { org: cx.org.uuid(), workflow: id };
+    let steps = vault.seal_steps(owner, &merged.steps, &convert::sealed_steps(&before)?)?;
     let after = rows::Workflow {
         created_at: before.created_at,
         created_by: before.created_by,
         archived_at: before.archived_at,
-        ..row(cx, id, &merged, before.version + 1, by)?
+        ..row(cx, id, &merged, &steps, before.version + 1)?
     };
     rows::update(conn, &after).await?;
     convert::workflow(after)
 }
 
-/// Archives a workflow; once is enough.
-///
-/// # Errors
-/// NotFound; Precondition `version_mismatch`.
-pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<()> {
-    let before = rows::get_for_update(conn, cx.org.uuid(), parse_id("id", id)?).await?;
-    cx.expect_version(before.version)?;
-    if before.archived_at.is_some() {
-        return Ok(());
-    }
-    let after = rows::Workflow {
-        archived_at: Some(cx.now),
-        updated_at: cx.now,
-        updated_by: cx.principal.subject().to_string(),
-        version: before.version + 1,
-        ..before
-    };
-    rows::update(conn, &after).await
-}
-
-fn row(cx: &Ctx, id: Uuid, input: &pb::Workflow, version: i64, by: String) -> Result<rows::Workflow> {
+/// `steps` are those of `input`, sealed.
+fn row(cx: &Ctx, id: Uuid, input: &pb::Workflow, steps: &[pb::Step], version: i64) -> Result<rows::Workflow> {
+    let by = cx.principal.subject().to_string();
     Ok(rows::Workflow {
         org_id: cx.org.uuid(),
         id,
@@ -116,7 +121,7 @@ fn row(cx: &Ctx, id: Uuid, input: &pb::Workflow, version: i64, by: String) -> Re
         condition: input.condition.clone(),
         service_ids: parse_ids("workflow.service_ids", &input.service_ids)?,
         hold_paging_ms: input.hold_paging_ms,
-        steps: convert::steps_bytes(&input.steps),
+        steps: convert::steps_bytes(steps),
         disabled: input.disabled,
         labels: convert::labels_json(&input.labels),
         created_at: cx.now,

@@ -32,7 +32,7 @@ impl Life {
         Self { org: OrgId(source.id()), incident, version: 0, steps: Vec::new() }
     }
 
-    fn step(&mut self, escalated: bool, change: impl FnOnce(&mut incident::Incident)) -> &mut Self {
+    fn step(&mut self, happened: Happened, change: impl FnOnce(&mut incident::Incident)) -> &mut Self {
         change(&mut self.incident);
         self.version += 1;
         let service = Reference { id: Uuid::nil().to_string(), name: "Payment".to_owned() };
@@ -40,7 +40,7 @@ impl Life {
             org: self.org,
             incident_id: self.incident.id.parse().unwrap(),
             version: self.version,
-            escalated,
+            happened,
             event: IncidentEvent {
                 incident: Some(self.incident.clone()),
                 service: Some(service),
@@ -51,7 +51,7 @@ impl Life {
     }
 
     fn acknowledge(&mut self, ms: i64) -> &mut Self {
-        self.step(false, |incident| {
+        self.step(Happened::Other, |incident| {
             incident.set_status(incident::IncidentStatus::Acknowledged);
             let now = Some(proto::time::to_timestamp(at(ms)));
             incident.first_acknowledged_at = incident.first_acknowledged_at.or(now);
@@ -59,14 +59,14 @@ impl Life {
     }
 
     fn resolve(&mut self, ms: i64) -> &mut Self {
-        self.step(false, |incident| {
+        self.step(Happened::Resolution, |incident| {
             incident.set_status(incident::IncidentStatus::Resolved);
             incident.resolved_at = Some(proto::time::to_timestamp(at(ms)));
         })
     }
 
     fn reopen(&mut self) -> &mut Self {
-        self.step(false, |incident| {
+        self.step(Happened::Other, |incident| {
             incident.set_status(incident::IncidentStatus::Triggered);
             incident.resolved_at = None;
             incident.reopen_count += 1;
@@ -74,7 +74,7 @@ impl Life {
     }
 
     fn record(&self) -> Record {
-        let folded = fold(HashMap::new(), &self.steps).unwrap();
+        let folded = fold(&HashMap::new(), &self.steps, false).unwrap();
         folded.into_values().next().unwrap()
     }
 }
@@ -82,7 +82,7 @@ impl Life {
 #[test]
 fn mtta_counts_from_the_first_acknowledgement_mttr_to_the_last_resolution() {
     let mut life = Life::new();
-    life.step(false, |_| {}).step(true, |_| {}).acknowledge(400).resolve(1_000);
+    life.step(Happened::Other, |_| {}).step(Happened::Escalation, |_| {}).acknowledge(400).resolve(1_000);
     let record = life.record();
     assert_eq!((record.mtta_ms, record.mttr_ms, record.escalations), (Some(400), Some(1_000), 1));
     life.reopen();
@@ -96,29 +96,73 @@ fn mtta_counts_from_the_first_acknowledgement_mttr_to_the_last_resolution() {
 #[test]
 fn never_acknowledged_is_outside_mtta() {
     let mut life = Life::new();
-    life.step(false, |_| {}).resolve(1_000);
+    life.step(Happened::Other, |_| {}).resolve(1_000);
     assert_eq!(life.record().mtta_ms, None);
 }
 
 #[test]
 fn what_is_filtered_by_stands_as_it_was_at_resolution() {
     let mut life = Life::new();
-    life.step(false, |_| {}).resolve(1_000).step(false, |incident| {
+    let named =
+        |id: u128, name: &str| Some(Reference { id: Uuid::from_u128(id).to_string(), name: name.to_owned() });
+    life.step(Happened::Other, |_| {}).resolve(1_000);
+    life.steps[1].event.team = named(1, "Core");
+    life.step(Happened::Other, |incident| {
         incident.set_severity(api::Severity::Low);
+        incident.set_urgency(api::Urgency::Low);
         incident.title = "renamed".to_owned();
     });
-    let record = life.record();
-    assert_eq!((record.severity, record.title.as_str()), (Severity::Critical, "renamed"));
+    life.steps[2].event.service = named(2, "Mail");
+    life.steps[2].event.team = named(3, "Mailers");
+    let filtered_by = |record: &Record| {
+        let team = record.team_name.clone().unwrap_or_default();
+        (record.severity, record.urgency, record.service_name.clone(), team, record.title.clone())
+    };
+    let text = str::to_owned;
+    let at_resolution = (Severity::Critical, Urgency::High, text("Payment"), text("Core"), text("renamed"));
+    assert_eq!(filtered_by(&life.record()), at_resolution);
     life.reopen();
-    assert_eq!(life.record().severity, Severity::Low);
+    life.steps[3].event.service = named(2, "Mail");
+    let since = (Severity::Low, Urgency::Low, text("Mail"), String::new(), text("renamed"));
+    assert_eq!(filtered_by(&life.record()), since);
+}
+
+/// The record of a life whose step of `version` lay in the dead letters until everything else was heard.
+fn replayed(life: &Life, version: i64) -> Record {
+    let (late, heard): (Vec<_>, Vec<_>) =
+        life.steps.iter().cloned().partition(|step| step.version == version);
+    let mut stored: HashMap<_, _> = fold(&HashMap::new(), &heard, false).unwrap().into_iter().collect();
+    assert_eq!(fold(&stored, &late, false).unwrap(), BTreeMap::new(), "a repeat changes nothing");
+    stored.extend(fold(&stored, &late, true).unwrap());
+    stored.into_values().next().unwrap()
+}
+
+#[test]
+fn whatever_comes_late_from_the_dead_letters_gives_the_same_record() {
+    let mut life = Life::new();
+    let edit = |severity: api::Severity| {
+        move |incident: &mut incident::Incident| {
+            incident.set_severity(severity);
+            incident.title = format!("{severity:?}");
+        }
+    };
+    life.step(Happened::Other, |_| {}).step(Happened::Escalation, |_| {}).acknowledge(300);
+    life.resolve(900).step(Happened::Other, edit(api::Severity::High)).reopen();
+    life.step(Happened::Escalation, |_| {}).step(Happened::Other, edit(api::Severity::Medium)).resolve(1_700);
+    life.step(Happened::Other, edit(api::Severity::Low)).step(Happened::Other, edit(api::Severity::Info));
+    let expected = life.record();
+    assert_eq!((expected.escalations, expected.severity), (2, Severity::Medium));
+    for version in 1..life.version {
+        assert_eq!(replayed(&life, version), expected, "{version}");
+    }
 }
 
 #[test]
 fn an_event_without_an_incident_is_refused() {
     let mut life = Life::new();
-    life.step(false, |_| {});
+    life.step(Happened::Other, |_| {});
     life.steps[0].event.incident = None;
-    assert_eq!(fold(HashMap::new(), &life.steps).unwrap_err().code, "undecodable_event");
+    assert_eq!(fold(&HashMap::new(), &life.steps, false).unwrap_err().code, "undecodable_event");
 }
 
 proptest! {
@@ -126,7 +170,7 @@ proptest! {
     #[test]
     fn repeats_and_slices_change_nothing(cuts in prop::collection::vec(0_usize..7, 0..6), size in 1_usize..4) {
         let mut life = Life::new();
-        life.step(false, |_| {}).step(true, |_| {}).acknowledge(300).resolve(900).reopen().step(true, |_| {}).resolve(1_700);
+        life.step(Happened::Other, |_| {}).step(Happened::Escalation, |_| {}).acknowledge(300).resolve(900).reopen().step(Happened::Escalation, |_| {}).resolve(1_700);
         let mut log: Vec<Step> = Vec::new();
         for step in &life.steps {
             log.push(step.clone());
@@ -136,7 +180,7 @@ proptest! {
         }
         let mut stored = HashMap::new();
         for slice in log.chunks(size) {
-            let changed = fold(stored.clone(), slice).unwrap();
+            let changed = fold(&stored, slice, false).unwrap();
             stored.extend(changed);
         }
         prop_assert_eq!(stored.into_values().next().unwrap(), life.record());

@@ -5,8 +5,10 @@ use diesel::{QueryableByName, sql_query};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::Result;
+use uuid::Uuid;
 
 use super::Filter;
+use crate::kinds::Severity;
 
 /// By what numbers are split.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,13 +71,16 @@ pub struct StatisticRow {
     pub mttr_p90_ms: Option<i64>,
 }
 
-/// How many incidents of one group are in which state.
+/// How many incidents of one service and severity are in which state.
 #[derive(Clone, Debug, PartialEq, QueryableByName)]
 pub struct CountRow {
     #[diesel(sql_type = Text)]
-    pub key: String,
+    pub severity: Severity,
+    #[diesel(sql_type = SqlUuid)]
+    pub service_id: Uuid,
+    /// As its newest incident says.
     #[diesel(sql_type = Text)]
-    pub name: String,
+    pub service_name: String,
     #[diesel(sql_type = BigInt)]
     pub total: i64,
     #[diesel(sql_type = BigInt)]
@@ -95,8 +100,7 @@ WHERE org_id = $1 AND NOT merged
   AND ($5::text[] = '{}' OR urgency = ANY ($5))
   AND ($6::bool IS NULL OR (resolved_at IS NOT NULL AND auto_resolved = $6))
   AND created_at >= coalesce($7, '-infinity') AND created_at < coalesce($8, 'infinity')
-  AND $9::text IS NOT NULL
-GROUP BY 1 ORDER BY 1";
+  AND $9::text IS NOT NULL";
 
 const DURATIONS: &str = "
   count(*) AS incidents,
@@ -110,6 +114,7 @@ const DURATIONS: &str = "
   round(percentile_cont(0.9) WITHIN GROUP (ORDER BY mttr_ms))::int8 AS mttr_p90_ms";
 
 const COUNTS: &str = "
+SELECT severity, service_id, (array_agg(service_name ORDER BY created_at DESC))[1] AS service_name,
   count(*) AS total,
   count(*) FILTER (WHERE status = 'triggered') AS triggered,
   count(*) FILTER (WHERE status = 'acknowledged') AS acknowledged,
@@ -122,29 +127,21 @@ pub async fn statistics(
     filter: &Filter,
     by: &Grouping,
 ) -> Result<Vec<StatisticRow>> {
-    let query = statement(by, DURATIONS);
-    Ok(bound!(query, org, filter, by).load(conn).await?)
-}
-
-/// Counts of every group that has an incident.
-pub async fn count_by(
-    conn: &mut AsyncPgConnection,
-    org: OrgId,
-    filter: &Filter,
-    by: &Grouping,
-) -> Result<Vec<CountRow>> {
-    let query = statement(by, COUNTS);
-    Ok(bound!(query, org, filter, by).load(conn).await?)
-}
-
-fn statement(by: &Grouping, numbers: &str) -> String {
     let (key, name) = by.sql();
-    format!("SELECT {key} AS key, {name} AS name, {numbers} {FILTERED}")
+    let query = format!("SELECT {key} AS key, {name} AS name, {DURATIONS} {FILTERED} GROUP BY 1 ORDER BY 1");
+    Ok(bound!(query, org, filter, by.time_zone()).load(conn).await?)
+}
+
+/// Counts of every service and severity that has an incident, of one moment: every total of a summary
+/// is a sum of these. Those with the newest incident come last.
+pub async fn counts(conn: &mut AsyncPgConnection, org: OrgId, filter: &Filter) -> Result<Vec<CountRow>> {
+    let query = format!("{COUNTS} {FILTERED} GROUP BY severity, service_id ORDER BY max(created_at)");
+    Ok(bound!(query, org, filter, "").load(conn).await?)
 }
 
 /// Binds the parameters that both statements share; a macro, because the type grows with each.
 macro_rules! bound {
-    ($query:expr, $org:expr, $filter:expr, $by:expr) => {
+    ($query:expr, $org:expr, $filter:expr, $time_zone:expr) => {
         sql_query($query)
             .bind::<SqlUuid, _>($org)
             .bind::<Array<SqlUuid>, _>(&$filter.service_ids)
@@ -154,7 +151,7 @@ macro_rules! bound {
             .bind::<Nullable<Bool>, _>($filter.auto_resolved)
             .bind::<Nullable<Timestamptz>, _>($filter.created_after)
             .bind::<Nullable<Timestamptz>, _>($filter.created_before)
-            .bind::<Text, _>($by.time_zone())
+            .bind::<Text, _>($time_zone)
     };
 }
 use bound;

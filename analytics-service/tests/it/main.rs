@@ -1,3 +1,5 @@
+mod filters;
+mod fixture;
 mod history;
 mod schema;
 

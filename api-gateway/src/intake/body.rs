@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use platform::error::Error;
 use serde::de::{DeserializeSeed, SeqAccess, Visitor};
 use serde_json::value::RawValue;
-use transcode::{Fault, FieldFault};
+use transcode::{Fault, Faults, FieldFault};
 
 use super::refusal::Refusal;
 
@@ -41,6 +41,11 @@ pub struct Texts<'a> {
     pub items: Vec<Result<&'a str, String>>,
     /// The body was one object.
     pub single: bool,
+}
+
+/// Whether a body says that it is small.
+pub fn is_small(body: &Body) -> bool {
+    body.size_hint().upper().is_some_and(|most| most <= SMALL as u64)
 }
 
 /// Receives a body of at most `limit` bytes.
@@ -81,11 +86,12 @@ fn word(headers: &HeaderMap, name: HeaderName) -> String {
 }
 
 fn no_parameters(query: Option<&str>) -> Result<(), Fault> {
-    let names = form_urlencoded::parse(query.unwrap_or_default().as_bytes()).map(|(name, _)| name);
-    let detail = "is not a parameter of this operation".to_owned();
-    let unknown = |name| FieldFault { field: name, code: "unknown_parameter", detail: detail.clone() };
-    let faults: Vec<_> = names.map(|name| unknown(name.into_owned())).collect();
-    if faults.is_empty() { Ok(()) } else { Err(Fault::Invalid(faults)) }
+    let mut faults = Faults::default();
+    for (name, _) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        let detail = "is not a parameter of this operation";
+        faults.push(FieldFault::new(name, "unknown_parameter", detail));
+    }
+    faults.into_result()
 }
 
 impl Sent {
@@ -118,9 +124,8 @@ impl Sent {
             Shape::Json => json(&self.bytes, most)?,
         };
         if texts.items.is_empty() {
-            let empty =
-                FieldFault { field: "events".into(), code: "too_few", detail: "holds no event".into() };
-            return Err(Fault::Invalid(vec![empty]).into());
+            let empty = FieldFault::new("events", "too_few", "holds no event");
+            return Err(Fault::Invalid(empty.into()).into());
         }
         Ok(texts)
     }

@@ -88,6 +88,33 @@ async fn a_replay_reaches_the_consumer() {
 }
 
 #[tokio::test]
+async fn a_replay_under_one_key_is_asked_for_once() {
+    let world = World::new().await;
+    let owner = world.user("owner");
+    world.poison(2).await;
+    let items = buried(&owner, 2).await;
+    let path = |item: &Value| format!("/v1/dead-letters/{}", item["id"].as_str().expect("an id"));
+    let replay = async |item: &Value, key: &str| {
+        let request = owner.request(Method::POST, &format!("{}/replay", path(item)));
+        let request = request.header("idempotency-key", key).body(axum::body::Body::empty());
+        owner.send(request.expect("a request")).await
+    };
+    let first = replay(&items[0], "k").await;
+    assert_eq!((first.status, first.header("idempotency-replayed")), (202, None));
+    let after = eventually(SOON, async || {
+        let letter = owner.get(&path(&items[0])).await.json();
+        (letter["state"] == "dead").then_some(letter)
+    })
+    .await;
+    // It died again meanwhile; the client, which lost the answer, asks as before.
+    let again = replay(&items[0], "k").await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (202, Some("true")));
+    assert_eq!(again.json(), first.json());
+    assert_eq!(owner.get(&path(&items[0])).await.json(), after, "no second replay");
+    replay(&items[1], "k").await.problem(422, "idempotency_key_reused");
+}
+
+#[tokio::test]
 async fn lists_are_filtered_and_paged() {
     let world = World::new().await;
     let owner = world.user("admin");

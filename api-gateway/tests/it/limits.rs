@@ -4,6 +4,7 @@ use std::io::Write;
 
 use api_gateway::Config;
 use api_gateway::config::IntakeConfig;
+use axum::body::Body;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::Method;
@@ -63,7 +64,7 @@ async fn too_large_is_413() {
     limit(owner.post("/v1/events", JSON, spaces(1000)).await, "1000 bytes").await;
     // Without a length in front, too.
     let chunks = futures::stream::iter([spaces(500), spaces(500)].map(Ok::<_, std::io::Error>));
-    limit(owner.post("/v1/events", NDJSON, axum::body::Body::from_stream(chunks)).await, "1000 bytes").await;
+    limit(owner.post("/v1/events", NDJSON, Body::from_stream(chunks)).await, "1000 bytes").await;
     limit(encoded(&owner, "gzip", gzip(&spaces(5000))).await, "5000 bytes").await;
     // The other operations have their own.
     let long = json!({ "slug": "a", "name": "x".repeat(1 << 20) });
@@ -78,6 +79,59 @@ async fn more_events_than_the_buffer_holds_are_never_taken() {
     owner.events(&json!([1, 2, 3])).await.problem(422, "too_many_events");
     owner.post("/v1/events", NDJSON, "1\n2\n3").await.problem(422, "too_many_events");
     encoded(&owner, "gzip", gzip(&"1\n".repeat(100_000))).await.problem(422, "too_many_events");
+}
+
+/// What is held before the buffer counts it is bounded, too: bodies that never end take up all the
+/// room that there is for large ones.
+#[tokio::test]
+async fn large_bodies_wait_for_room_and_are_refused() {
+    let intake = IntakeConfig { body_limit_bytes: 1000, buffer_bytes: 3000, ..IntakeConfig::default() };
+    let world = World::with(Config { intake, ..Config::default() }).await;
+    world.service("payment").await;
+    let owner = world.user("owner");
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let endless = || Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+    let send = |body: Body| {
+        let owner = owner.clone();
+        tokio::spawn(async move { owner.post("/v1/events", NDJSON, body).await })
+    };
+    let held: Vec<_> = (0..cores.max(3)).map(|_| send(endless())).collect();
+    let answer = send(endless()).await.expect("answered");
+    answer.problem(429, "intake_full");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    // A body that says that it is small needs no room.
+    assert_eq!(owner.post("/v1/events", NDJSON, event("1")).await.taken(), (1, vec![]));
+    held.iter().for_each(tokio::task::JoinHandle::abort);
+    let chunks = futures::stream::iter([Ok::<_, std::io::Error>(event("2"))]);
+    assert_eq!(owner.post("/v1/events", NDJSON, Body::from_stream(chunks)).await.taken(), (1, vec![]));
+}
+
+/// One byte that the database cannot store must not decide whether anybody is paged.
+#[tokio::test]
+async fn u0000_is_refused_at_the_door() {
+    let world = World::new().await;
+    world.service("payment").await;
+    let owner = world.user("owner");
+    let bad = json!({ "service": "payment", "name": "a", "attributes": { "region": "eu\0" } });
+    let answer = owner.events(&bad).await;
+    answer.problem(422, "invalid_text");
+    assert_eq!(answer.faults(), [("attributes.region".to_owned(), "invalid_text".to_owned())]);
+    let key = json!({ "service": "payment", "name": "a", "attributes": { "k\0": "v" } });
+    let good = json!({ "service": "payment", "name": "a" });
+    let answer = owner.events(&json!([good, key, { "service": "payment", "name": "\0" }])).await;
+    assert_eq!(answer.taken(), (1, vec![(1, "invalid_text".into()), (2, "invalid_text".into())]));
+}
+
+#[tokio::test]
+async fn of_many_faults_the_first_are_told() {
+    let world = World::new().await;
+    let lines = "{}\n".repeat(1000);
+    let answer = world.user("owner").post("/v1/events", NDJSON, lines).await;
+    answer.problem(422, "invalid");
+    assert_eq!(
+        (answer.faults().len(), answer.text_at("/detail")),
+        (32, "32 fields are invalid, and 968 more".into())
+    );
 }
 
 #[tokio::test]

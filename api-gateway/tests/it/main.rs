@@ -4,6 +4,7 @@ mod access;
 mod dead_letters;
 mod durable;
 mod events;
+mod examples;
 mod keys;
 mod limits;
 mod protocol;

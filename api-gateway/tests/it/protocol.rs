@@ -135,7 +135,8 @@ async fn a_long_csv_outlasts_the_deadline_of_one_call() {
 async fn parameters_are_those_of_the_contract() {
     let world = World::new().await;
     let owner = world.user("owner");
-    let answer = owner.get("/v1/services?page_size=0&colour=red").await;
+    owner.get("/v1/services?page_size=0").await.problem(422, "out_of_range");
+    let answer = owner.get("/v1/services?page_size=1&colour=red").await;
     answer.problem(422, "unknown_parameter");
     assert_eq!(answer.faults(), [("colour".to_owned(), "unknown_parameter".to_owned())]);
     owner.get("/v1/services?page_size=201").await.problem(422, "out_of_range");
@@ -147,6 +148,12 @@ async fn parameters_are_those_of_the_contract() {
     let path = format!("/v1/services/{}", first.text_at("/id"));
     assert_eq!(first.header("location"), Some(path.as_str()));
     assert_eq!(with_header(&owner, &path, ("if-none-match", "\"1\"")).await.status, 304);
+    let delete = async |tag: &str| {
+        let request = owner.request(Method::DELETE, &path).header("if-match", tag);
+        owner.send(request.body(axum::body::Body::empty()).expect("a request")).await
+    };
+    delete("\"77\"").await.problem(412, "version_mismatch");
+    assert_eq!(delete("\"1\"").await.status, 204);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use proto::time::to_timestamp;
 use tonic::{Request, Response, Status};
 
 use super::Auth;
-use crate::{access, api_keys, store};
+use crate::{access, api_keys, users};
 
 #[tonic::async_trait]
 impl AccessService for Auth {
@@ -16,7 +16,7 @@ impl AccessService for Auth {
     ) -> Result<Response<pb::AuthenticateResponse>, Status> {
         let (cx, request) = unpack(request)?;
         let exchanged = system_tx!(self.db, "key exchange", |conn| {
-            api_keys::exchange(&cx, conn, &self.signer, &request.key).await
+            api_keys::exchange(&cx, conn, &self.access, &self.signer, &request.key).await
         });
         let outcome = if exchanged.is_ok() { "accepted" } else { "refused" };
         metrics::counter!("pulseops_auth_key_exchanges_total", "outcome" => outcome).increment(1);
@@ -51,7 +51,7 @@ impl AccessService for Auth {
         request: Request<pb::ListOwnersRequest>,
     ) -> Result<Response<pb::ListOwnersResponse>, Status> {
         let (cx, _) = unpack(request)?;
-        let owners = tx!(self.db, &cx, |conn| store::users::owners(conn, cx.org, None).await)?;
+        let owners = tx!(self.db, &cx, |conn| users::owners(&cx, conn).await)?;
         let user_ids = owners.iter().map(ToString::to_string).collect();
         Ok(Response::new(pb::ListOwnersResponse { user_ids }))
     }

@@ -1,4 +1,3 @@
-use platform::ctx::PrincipalKind;
 use platform::rpc::unpack;
 use platform::tx;
 use proto::auth::v1 as pb;
@@ -7,8 +6,7 @@ use proto::auth::v1::session_service_server::SessionService;
 use tonic::{Request, Response, Status};
 
 use super::Auth;
-use crate::words::UserId;
-use crate::{convert, sessions, signing, store};
+use crate::{convert, sessions, signing, users};
 
 #[tonic::async_trait]
 impl SessionService for Auth {
@@ -47,23 +45,7 @@ impl SessionService for Auth {
 impl MeService for Auth {
     async fn get_me(&self, request: Request<pb::GetMeRequest>) -> Result<Response<pb::Me>, Status> {
         let (cx, _) = unpack(request)?;
-        let is_user = cx.principal.kind == PrincipalKind::User;
-        let (organization, user) = tx!(self.db, &cx, |conn| {
-            let organization = store::organizations::get(conn, cx.org).await?;
-            let user = match is_user {
-                true => Some(store::users::get(conn, cx.org, UserId(cx.principal.id)).await?),
-                false => None,
-            };
-            Ok((organization, user))
-        })?;
-        let name = user.as_ref().map_or(&cx.principal.name, |user| &user.name).clone();
-        Ok(Response::new(pb::Me {
-            kind: cx.principal.kind.as_str().to_owned(),
-            id: cx.principal.id.to_string(),
-            name,
-            user: user.as_ref().map(convert::user),
-            organization: Some(convert::organization(&organization)),
-            permissions: cx.principal.permissions.iter().map(str::to_owned).collect(),
-        }))
+        let (organization, user) = tx!(self.db, &cx, |conn| users::me(&cx, conn).await)?;
+        Ok(Response::new(convert::me(&cx.principal, &organization, user.as_ref())))
     }
 }

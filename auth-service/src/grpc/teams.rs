@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::Auth;
 use crate::words::{TeamId, UserId};
-use crate::{convert, store, teams};
+use crate::{convert, teams};
 
 #[tonic::async_trait]
 impl TeamService for Auth {
@@ -25,7 +25,7 @@ impl TeamService for Auth {
     async fn get_team(&self, request: Request<pb::GetTeamRequest>) -> Result<Response<pb::Team>, Status> {
         let (cx, request) = unpack(request)?;
         let id = TeamId::parse("id", &request.id)?;
-        let team = tx!(self.db, &cx, |conn| store::teams::get(conn, cx.org, id).await)?;
+        let team = tx!(self.db, &cx, |conn| teams::get(&cx, conn, id).await)?;
         Ok(Response::new(convert::team(&team)))
     }
 

@@ -6,7 +6,7 @@ use tonic::{Request, Response, Status};
 
 use super::Auth;
 use crate::words::UserId;
-use crate::{convert, store, users};
+use crate::{convert, users};
 
 #[tonic::async_trait]
 impl UserService for Auth {
@@ -21,7 +21,7 @@ impl UserService for Auth {
     async fn get_user(&self, request: Request<pb::GetUserRequest>) -> Result<Response<pb::User>, Status> {
         let (cx, request) = unpack(request)?;
         let id = UserId::parse("id", &request.id)?;
-        let user = tx!(self.db, &cx, |conn| store::users::get(conn, cx.org, id).await)?;
+        let user = tx!(self.db, &cx, |conn| users::get(&cx, conn, id).await)?;
         Ok(Response::new(convert::user(&user)))
     }
 

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::database_now;
 use crate::schema::api_keys;
-use crate::words::{KeyId, KeyKind};
+use crate::words::{KeyId, KeyKind, UserId};
 
 /// A key without its hash, which nobody reads back.
 #[derive(Clone, Debug, Queryable, Selectable)]
@@ -20,6 +20,7 @@ pub struct ApiKey {
     pub name: String,
     pub prefix: String,
     pub scopes: Vec<String>,
+    pub user_id: Option<UserId>,
     pub service_id: Option<Uuid>,
     pub expires_at: Option<DateTime<Utc>>,
     pub last_used_at: Option<DateTime<Utc>>,
@@ -39,6 +40,7 @@ pub struct NewApiKey<'a> {
     pub prefix: &'a str,
     pub hash: &'a [u8],
     pub scopes: &'a [String],
+    pub user_id: Option<UserId>,
     pub service_id: Option<Uuid>,
     pub expires_at: Option<DateTime<Utc>>,
     pub created_at: DateTime<Utc>,
@@ -101,6 +103,19 @@ pub async fn find_good(
         let stale = key.last_used_at.is_none_or(|at| at <= used_before);
         (key, stale)
     }))
+}
+
+/// The API keys of the user that are not revoked.
+pub async fn of_user(conn: &mut AsyncPgConnection, org: OrgId, user: UserId) -> Result<Vec<KeyId>> {
+    let found = api_keys::table
+        .filter(api_keys::org_id.eq(org))
+        .filter(api_keys::user_id.eq(user))
+        .filter(api_keys::revoked_at.is_null())
+        .order(api_keys::id)
+        .select(api_keys::id)
+        .load(conn)
+        .await?;
+    Ok(found)
 }
 
 pub async fn touch(

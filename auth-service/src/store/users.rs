@@ -126,6 +126,17 @@ pub async fn get_to_sign(conn: &mut AsyncPgConnection, org: OrgId, id: UserId) -
     query.for_key_share().first(conn).await.optional()?.ok_or_else(not_found)
 }
 
+/// As [`get_to_sign`], if the password's hash is still the one that was verified.
+pub async fn find_to_sign_in(
+    conn: &mut AsyncPgConnection,
+    org: OrgId,
+    id: UserId,
+    password_hash: &str,
+) -> Result<Option<User>> {
+    let query = users::table.find((org, id)).filter(users::password_hash.eq(password_hash));
+    Ok(query.select(User::as_select()).for_key_share().first(conn).await.optional()?)
+}
+
 /// The user under the lock of a change.
 pub async fn get_to_change(conn: &mut AsyncPgConnection, org: OrgId, id: UserId) -> Result<User> {
     let query = users::table.find((org, id)).select(User::as_select());

@@ -1,6 +1,7 @@
 use http::StatusCode;
 use platform::ctx::Ctx;
-use platform::rpc;
+use platform::error::Error;
+use platform::rpc::{self, Fault};
 use proto::api::v1::Role;
 use proto::auth::v1 as pb;
 
@@ -99,4 +100,18 @@ async fn with_a_silent_bus_a_session_still_ends() {
     world.db.advance(std::time::Duration::from_secs(31)).await;
     let refused = world.me(&session.access_token).await;
     assert_eq!(code(refused), (StatusCode::UNAUTHORIZED, "revoked_token"));
+}
+
+/// Auth-service does not like the token of whoever asks: the user's is as good as before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_of_our_own_token_signs_nobody_out() {
+    let world = World::new().await;
+    let session = world.register("ann@example.com", "Acme").await.expect("registered");
+    world.db.advance(std::time::Duration::from_secs(31)).await;
+    let faults = world.deps.directory.faults();
+    for fault in [Error::unauthenticated("expired_token", "expired"), Error::internal("a bug")] {
+        faults.inject("/pulseops.auth.v1.AccessService/ConfirmToken", 1, Fault::Fail(fault));
+        world.me(&session.access_token).await.expect("a good token");
+        world.db.advance(std::time::Duration::from_secs(31)).await;
+    }
 }

@@ -4,11 +4,14 @@ use chrono::TimeDelta;
 use http::StatusCode;
 use platform::ctx::Ctx;
 use platform::rpc;
+use platform::testing::eventually;
+use prost_types::FieldMask;
+use proto::api::v1::Role;
 use proto::auth::v1 as pb;
 use proto::time::to_timestamp;
 use tonic::{Response, Status};
 
-use crate::world::{World, code, field, inner};
+use crate::world::{PASSWORD, SOON, World, code, field, inner};
 
 fn named(scopes: &[&str]) -> pb::ApiKey {
     pb::ApiKey {
@@ -59,7 +62,7 @@ async fn a_key_lives_until_it_is_revoked() {
     };
     assert_eq!((list(false).await, list(true).await), (0, 1));
     assert_eq!(world.actions(owner.org).await, ["api_key.created", "api_key.revoked"]);
-    let revoked = ("pulseops.auth.access.revoked.v1".to_owned(), key.id.clone(), 2);
+    let revoked = ("pulseops.auth.access.revoked.v1".to_owned(), key.id.clone(), 0);
     assert_eq!(world.events(owner.org).await, [revoked]);
 }
 
@@ -67,8 +70,13 @@ async fn a_key_lives_until_it_is_revoked() {
 async fn a_key_holds_no_more_than_its_creator() {
     let world = World::new().await;
     let owner = world.organization("acme").await;
-    let maker = world.key(owner.org, &["api_keys_write", "users_read"]);
-    create(&world, &maker, named(&["users_read"])).await.expect("made");
+    let scopes = ["api_keys_write", "users_read"];
+    let first = create(&world, &owner, named(&scopes)).await.expect("made").api_key.expect("set");
+    let maker = world.key_of(owner.org, first.id.parse().expect("a UUID"), &scopes);
+    let second = create(&world, &maker, named(&["users_read"])).await.expect("made").api_key.expect("set");
+    let user = Some(owner.principal.id.to_string());
+    assert_eq!((&first.user_id, &second.user_id), (&user, &user), "a key's key is of the same user");
+    assert_eq!(second.created_by, format!("api_key:{}", first.id));
     let more = create(&world, &maker, named(&["users_read", "teams_write"])).await;
     assert_eq!(code(more), (StatusCode::FORBIDDEN, "scope_exceeds_creator"));
     for unknown in ["everything", "public", "internal"] {
@@ -80,6 +88,47 @@ async fn a_key_holds_no_more_than_its_creator() {
     let viewer = world.member(owner.org, "viewer").await;
     let denied = create(&world, &viewer, named(&["users_read"])).await;
     assert_eq!(code(denied), (StatusCode::FORBIDDEN, "permission_denied"));
+}
+
+async fn change(world: &World, owner: &Ctx, id: &str, path: &str, user: pb::User) {
+    let update_mask = Some(FieldMask { paths: vec![path.to_owned()] });
+    let request = pb::UpdateUserRequest { id: id.to_owned(), user: Some(user), update_mask };
+    inner(world.users().update_user(rpc::request(owner, request)).await);
+}
+
+/// A key that its user made while an admin does not outlive the admin's rights.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_follows_its_user() {
+    let world = World::new().await;
+    world.listen();
+    let owner = world.organization("acme").await;
+    let admin = world.member(owner.org, "admin").await;
+    let id = admin.principal.id.to_string();
+    let key = create(&world, &admin, named(&["users_read", "users_write"])).await.expect("made").key;
+    let permissions = async || world.me(&key).await.map(|me| me.permissions);
+    assert_eq!(permissions().await.expect("a good key"), ["profile", "users_read", "users_write"]);
+
+    let role = pb::User { role: Role::Viewer.into(), ..Default::default() };
+    change(&world, &owner, &id, "role", role).await;
+    let left = ["profile", "users_read"];
+    eventually(SOON, || async { permissions().await.is_ok_and(|held| held == left).then_some(()) }).await;
+
+    let status = |status: pb::UserStatus| pb::User { status: status.into(), ..Default::default() };
+    change(&world, &owner, &id, "status", status(pb::UserStatus::Disabled)).await;
+    assert_eq!(world.refused(&key).await, "invalid_key");
+    change(&world, &owner, &id, "status", status(pb::UserStatus::Active)).await;
+    world.db.advance(Duration::from_secs(2)).await;
+    assert_eq!(permissions().await.expect("good again"), left);
+
+    let password = pb::User { password: Some(PASSWORD.to_owned()), ..Default::default() };
+    change(&world, &owner, &id, "password", password).await;
+    let request = rpc::request(&owner, pb::DeleteUserRequest { id: id.clone() });
+    permissions().await.expect("a key does not hang on the password");
+    inner(world.users().delete_user(request).await);
+    assert_eq!(world.refused(&key).await, "invalid_key");
+    let revoked = world.events(owner.org).await.into_iter().filter(|event| event.0.contains("revoked"));
+    let (of_user, of_key): (Vec<_>, Vec<_>) = revoked.partition(|event| event.1 == id);
+    assert_eq!((of_user.len(), of_key.len()), (4, 3), "the password ended the user's tokens alone");
 }
 
 #[tokio::test(flavor = "multi_thread")]

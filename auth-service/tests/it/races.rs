@@ -2,17 +2,22 @@
 
 use std::time::Duration;
 
+use auth_service::Config;
 use http::StatusCode;
 use platform::ctx::Ctx;
-use platform::rpc;
+use platform::deps::Deps;
+use platform::rpc::{self, Transport};
+use platform::source::Source;
 use platform::testing::eventually;
 use prost_types::FieldMask;
 use proto::api::v1::Role;
 use proto::auth::v1 as pb;
+use proto::auth::v1::session_service_client::SessionServiceClient;
+use proto::auth::v1::user_service_client::UserServiceClient;
 use tokio_postgres::Client;
 use tonic::{Response, Status};
 
-use crate::world::{SOON, World, code, inner, org_of, user_of};
+use crate::world::{PASSWORD, SOON, World, code, inner, org_of, user_of};
 
 /// Nobody writes `table` until it is let go.
 async fn hold(world: &World, table: &str) -> Client {
@@ -39,12 +44,16 @@ async fn waiting(world: &World, count: i64) {
 }
 
 async fn set_role(world: &World, cx: &Ctx, id: &str, role: Role) -> Result<pb::User, Status> {
-    let request = pb::UpdateUserRequest {
+    let request = rpc::request(cx, role_change(id, role));
+    world.users().update_user(request).await.map(Response::into_inner)
+}
+
+fn role_change(id: &str, role: Role) -> pb::UpdateUserRequest {
+    pb::UpdateUserRequest {
         id: id.to_owned(),
         user: Some(pb::User { role: role.into(), ..Default::default() }),
         update_mask: Some(FieldMask { paths: vec!["role".to_owned()] }),
-    };
-    world.users().update_user(rpc::request(cx, request)).await.map(Response::into_inner)
+    }
 }
 
 fn one_refused<T: std::fmt::Debug>(
@@ -114,6 +123,69 @@ async fn a_token_signed_while_the_role_changes_is_refused() {
     assert_eq!(world.refused(&refreshed.access_token).await, "revoked_token");
     let after = world.refresh(&refreshed.refresh_token).await.expect("the session goes on");
     assert_eq!(user_of(&after).role(), Role::Viewer);
+}
+
+/// The old password was right when the login asked; the session would outlive the revocation.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_does_not_survive_the_password_that_it_began_with() {
+    let world = World::new().await;
+    let session = world.register("ann@example.com", "Acme").await.expect("registered");
+    let owner = world.member(org_of(&session), "owner").await;
+    let audit = hold(&world, "audit").await;
+    let change = pb::UpdateUserRequest {
+        id: user_of(&session).id.clone(),
+        user: Some(pb::User { password: Some("another long password".to_owned()), ..Default::default() }),
+        update_mask: Some(FieldMask { paths: vec!["password".to_owned()] }),
+    };
+    let (changed, login, ()) = tokio::join!(
+        async { world.users().update_user(rpc::request(&owner, change)).await },
+        async {
+            waiting(&world, 1).await;
+            world.login("ann@example.com", PASSWORD).await
+        },
+        async {
+            waiting(&world, 2).await;
+            let_go(audit).await;
+        },
+    );
+    inner(changed);
+    assert_eq!(code(login), (StatusCode::UNAUTHORIZED, "invalid_credentials"));
+    world.login("ann@example.com", "another long password").await.expect("signed in");
+}
+
+/// The way to a second process, whose clock is two seconds ahead.
+async fn ahead(world: &World) -> (Deps, Transport) {
+    let source = Source::system();
+    source.advance(Duration::from_secs(2));
+    let mut deps = crate::world::deps(&world.db);
+    deps.door.source = source.clone();
+    deps.source = source;
+    let service = auth_service::build(&deps, &Config::default()).await.expect("built");
+    deps.directory.add(&service);
+    let transport = deps.directory.transport("pulseops.auth.v1");
+    (deps, transport)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_and_revocations_are_of_one_clock() {
+    let world = World::new().await;
+    world.listen();
+    world.register("ann@example.com", "Acme").await.expect("registered");
+    let (_process, there) = ahead(&world).await;
+    let login = pb::LoginRequest { email: "ann@example.com".to_owned(), password: PASSWORD.to_owned() };
+    let login = rpc::request(&world.anonymous(), login);
+    let session = inner(SessionServiceClient::new(there.clone()).login(login).await);
+    let other = world.member(org_of(&session), "owner").await;
+    let id = &user_of(&session).id;
+    set_role(&world, &other, id, Role::Viewer).await.expect("changed here");
+    assert_eq!(world.refused(&session.access_token).await, "revoked_token");
+
+    let session = world.refresh(&session.refresh_token).await.expect("the session goes on");
+    let change = rpc::request(&other, role_change(id, Role::Responder));
+    inner(UserServiceClient::new(there).update_user(change).await);
+    assert_eq!(world.refused(&session.access_token).await, "revoked_token");
+    let session = world.refresh(&session.refresh_token).await.expect("the session goes on");
+    world.me(&session.access_token).await.expect("signed after the revocation");
 }
 
 #[tokio::test(flavor = "multi_thread")]

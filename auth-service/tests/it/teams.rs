@@ -88,7 +88,7 @@ async fn members_are_users_of_the_organization() {
     let (one, two) = (world.organization("one").await, world.organization("two").await);
     let team = create(&world, &one, "payments").await.expect("made").id;
     let stranger = put(&world, &one, &team, &two, pb::TeamRole::Member).await;
-    assert_eq!(field(stranger), ("user_id".to_owned(), "invalid_reference"));
+    assert_eq!(field(stranger), ("user_id".to_owned(), "unknown_reference"));
     let not_found = (StatusCode::NOT_FOUND, "not_found");
     assert_eq!(code(put(&world, &two, &team, &two, pb::TeamRole::Member).await), not_found);
     assert_eq!(code(members(&world, &two, &team).await), not_found);
@@ -126,7 +126,7 @@ async fn an_archived_user_leaves_every_team() {
     inner(world.users().delete_user(request).await);
     assert_eq!(members(&world, &owner, &team).await.expect("listed"), []);
     let back = put(&world, &owner, &team, &ann, pb::TeamRole::Member).await;
-    assert_eq!(field(back), ("user_id".to_owned(), "invalid_reference"));
+    assert_eq!(field(back), ("user_id".to_owned(), "unknown_reference"));
     assert!(world.actions(owner.org).await.contains(&"team_member.removed".to_owned()));
 }
 

@@ -72,10 +72,39 @@ async fn a_user_is_made_read_changed_and_archived() {
     assert_eq!(code(late), (CONFLICT, "archived"));
     assert_eq!(world.actions(owner.org).await, ["user.created", "user.updated", "user.archived"]);
     let events: Vec<_> = world.events(owner.org).await.into_iter().map(|e| (e.0, e.2)).collect();
-    let expected =
-        [("pulseops.auth.user.created.v1".to_owned(), 1), ("pulseops.auth.access.revoked.v1".to_owned(), 3)];
-    assert_eq!(events, expected);
+    let expected = [("user.created", 1), ("user.changed", 2), ("user.changed", 3), ("access.revoked", 0)];
+    assert_eq!(events, expected.map(|(what, version)| (format!("pulseops.auth.{what}.v1"), version)));
     create(&world, &owner, person("bob@example.com", Role::Viewer)).await.expect("the address is free");
+}
+
+/// Who sends to people does not ask first.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_must_know_of_a_person_is_told() {
+    let world = World::new().await;
+    let owner = world.organization("acme").await;
+    let bob = create(&world, &owner, person("bob@example.com", Role::Viewer)).await.expect("made").id;
+    let status = |status: pb::UserStatus| pb::User { status: status.into(), ..pb::User::default() };
+    let name = pb::User { name: "Robert".to_owned(), ..pb::User::default() };
+    let zone = pb::User { time_zone: Some("Europe/Berlin".to_owned()), ..pb::User::default() };
+    update(&world, &owner, &bob, &["name"], name.clone()).await.expect("renamed");
+    update(&world, &owner, &bob, &["name"], name).await.expect("changed in no word");
+    update(&world, &owner, &bob, &["time_zone"], zone).await.expect("changed");
+    set_role(&world, &owner, &bob, Role::Admin).await.expect("changed");
+    update(&world, &owner, &bob, &["status"], status(pb::UserStatus::Disabled)).await.expect("disabled");
+    update(&world, &owner, &bob, &["status"], status(pb::UserStatus::Active)).await.expect("enabled");
+    delete(&world, &owner, &bob).await.expect("archived");
+    let told = world.users_told(owner.org, 6).await;
+    let told: Vec<_> = told.iter().map(|(ty, u)| (ty.as_str(), &*u.name, u.role(), u.inactive)).collect();
+    let changed = "pulseops.auth.user.changed.v1";
+    let expected = [
+        ("pulseops.auth.user.created.v1", "Bob", Role::Viewer, false),
+        (changed, "Robert", Role::Viewer, false),
+        (changed, "Robert", Role::Admin, false),
+        (changed, "Robert", Role::Admin, true),
+        (changed, "Robert", Role::Admin, false),
+        (changed, "Robert", Role::Admin, true),
+    ];
+    assert_eq!(told, expected);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,7 +190,7 @@ async fn words_beyond_the_rules_are_checked() {
     let owner = world.organization("acme").await;
     let zone = pb::User { time_zone: Some("Mars/Base".to_owned()), ..person("x@example.com", Role::Viewer) };
     let refused = create(&world, &owner, zone).await;
-    assert_eq!(field(refused), ("user.time_zone".to_owned(), "time_zone"));
+    assert_eq!(field(refused), ("user.time_zone".to_owned(), "unknown_time_zone"));
     let bob = create(&world, &owner, person("bob@example.com", Role::Viewer)).await.expect("made");
     let cleared = update(&world, &owner, &bob.id, &["status"], pb::User::default()).await;
     assert_eq!(field(cleared), ("user.status".to_owned(), "required"));

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use auth_service::peer::{AuthPeer, follow_revocations};
 use auth_service::{Config, MIGRATIONS, NAME};
+use platform::bus::TailFrom;
 use platform::ctx::{Ctx, OrgId, Principal, PrincipalKind, Trace};
 use platform::deps::Deps;
 use platform::error::Error;
@@ -12,6 +13,7 @@ use platform::lifecycle::Stage;
 use platform::migrate::Migrations;
 use platform::rpc::{self, Transport};
 use platform::testing::{TestDb, eventually};
+use prost::Message as _;
 use proto::auth::v1 as pb;
 use proto::auth::v1::access_service_client::AccessServiceClient;
 use proto::auth::v1::api_key_service_client::ApiKeyServiceClient;
@@ -19,6 +21,7 @@ use proto::auth::v1::me_service_client::MeServiceClient;
 use proto::auth::v1::session_service_client::SessionServiceClient;
 use proto::auth::v1::team_service_client::TeamServiceClient;
 use proto::auth::v1::user_service_client::UserServiceClient;
+use proto::events::v1::UserEvent;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
@@ -121,9 +124,14 @@ impl World {
         Ctx::new(self.deps.source.clone(), user, org)
     }
 
-    /// The context of a key's calls that holds `scopes`.
+    /// The context of the calls of a key that nobody made and that holds `scopes`.
     pub fn key(&self, org: OrgId, scopes: &[&str]) -> Ctx {
-        let mut key = Principal::bare(PrincipalKind::ApiKey, self.db.source().id(), "a key");
+        self.key_of(org, self.db.source().id(), scopes)
+    }
+
+    /// The context of the calls of key `id` with `scopes`.
+    pub fn key_of(&self, org: OrgId, id: Uuid, scopes: &[&str]) -> Ctx {
+        let mut key = Principal::bare(PrincipalKind::ApiKey, id, "a key");
         key.permissions = scopes.iter().copied().collect();
         Ctx::new(self.deps.source.clone(), key, org)
     }
@@ -161,6 +169,20 @@ impl World {
     pub async fn refused(&self, bearer: &str) -> &'static str {
         eventually(SOON, || async { self.me(bearer).await.err().map(|status| Error::from(status).code) })
             .await
+    }
+
+    /// What the topic says of users, in order, once it has said `count` things of them.
+    pub async fn users_told(&self, org: OrgId, count: usize) -> Vec<(String, UserEvent)> {
+        let mut reader = self.deps.bus.tail("pulseops.auth.v1", TailFrom::Start).await.expect("a reader");
+        let mut told = Vec::new();
+        while told.len() < count {
+            let batches = reader.poll(100, SOON).await.expect("records");
+            let records =
+                batches.into_iter().flat_map(|batch| batch.records).map(|delivered| delivered.record);
+            let users = records.filter(|r| r.envelope.org == org && r.envelope.ty.contains(".user."));
+            told.extend(users.map(|r| (r.envelope.ty, UserEvent::decode(r.data).expect("a user event"))));
+        }
+        told
     }
 
     /// (type, subject, version) of the events of `org`, in order.

@@ -21,6 +21,10 @@ use crate::store::timeline::{self, Entry};
 /// Further triggers of an alert that get a timeline entry each; beyond, only the count tells.
 const LOGGED_TRIGGERS: i64 = 10;
 
+/// An alert without an incident is looked at so soon: whoever ends a pause while a batch is under way
+/// does not see the alerts of that batch.
+const FIRST_LOOK: TimeDelta = TimeDelta::seconds(2);
+
 /// What a detector says about one dedup key in one batch.
 #[derive(Clone, Debug)]
 pub struct Signal {
@@ -136,7 +140,9 @@ fn is_cooling(signal: &Signal, resolved_at: Option<&DateTime<Utc>>) -> bool {
 impl Decision {
     fn trigger(&mut self, signal: Signal) {
         let mut alert = signal.alert();
-        if !signal.is_paused() {
+        if signal.is_paused() {
+            alert.look_at(signal.cx.now + FIRST_LOOK);
+        } else {
             self.open(signal, &mut alert);
         }
         self.born.push(alert);
@@ -152,13 +158,12 @@ impl Decision {
         alert.due_at = due_at(alert.last_at, alert.auto_resolve_ms);
         alert.version += 1;
         match alert.incident_id {
-            _ if signal.firings == 0 => {}
-            Some(incident) if before <= LOGGED_TRIGGERS => {
+            None if signal.firings == 0 || signal.is_paused() => alert.look_at(signal.cx.now + FIRST_LOOK),
+            None => self.open(signal, &mut alert),
+            Some(incident) if signal.firings > 0 && before <= LOGGED_TRIGGERS => {
                 self.entries.push(triggered_again(&signal, &alert, incident));
             }
             Some(_) => {}
-            None if signal.is_paused() => {}
-            None => self.open(signal, &mut alert),
         }
         self.changed.push(alert);
     }

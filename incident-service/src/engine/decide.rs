@@ -1,15 +1,14 @@
 //! The pure middle of a batch: which rules select which events, and what follows for windows and
 //! alerts. Nothing here waits, reads a clock or draws a number.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use platform::ctx::OrgId;
 use uuid::Uuid;
 
-use super::memory::Windows;
-use super::selection::Scope;
+use super::memory::{Known, Windows};
 use super::sets::{CompiledRule, RuleSet};
 use super::{Event, Window};
 use crate::kinds::ServiceId;
@@ -33,8 +32,9 @@ impl Matched {
         (self.event.org, self.event.service, self.hash)
     }
 
-    /// Remembered as long as a rule that counted it may still count.
-    pub fn sighting(&self, lateness: TimeDelta) -> Sighting {
+    /// Remembered as long as a rule that counted it may still count; for one that is handled late, from
+    /// `now`.
+    pub fn sighting(&self, lateness: TimeDelta, now: DateTime<Utc>) -> Sighting {
         let windows = self.rules.iter().map(|rule| self.set.rules[*rule].window());
         let longest = windows.max().unwrap_or(TimeDelta::zero());
         Sighting {
@@ -42,7 +42,7 @@ impl Matched {
             service: self.event.service,
             event: self.hash,
             accepted_at: self.event.accepted_at,
-            expires_at: self.event.accepted_at + longest + lateness,
+            expires_at: self.event.accepted_at.max(now) + longest + lateness,
         }
     }
 
@@ -52,7 +52,7 @@ impl Matched {
     }
 
     fn selected(&self) -> impl Iterator<Item = &CompiledRule> {
-        self.rules.iter().map(|rule| &self.set.rules[*rule])
+        self.rules.iter().map(|rule| &*self.set.rules[*rule])
     }
 
     fn window_key(&self, rule: &CompiledRule) -> WindowKey {
@@ -65,15 +65,17 @@ impl Matched {
 pub fn matches(record: usize, event: Event, set: &Arc<RuleSet>) -> Option<Matched> {
     let mut candidates = set.candidates(&event.name).peekable();
     candidates.peek()?;
-    let scope = Scope::new(event.to_cel(&set.service.slug));
-    let selects = |rule: &CompiledRule| {
-        rule.selection().selects(&scope).unwrap_or_else(|error| {
-            metrics::counter!("pulseops_incident_selection_errors_total").increment(1);
-            tracing::debug!(rule.id = %rule.row.id, %error, "a selection failed on an event");
-            false
-        })
+    let rules: Vec<usize> = {
+        let scope = event.scope(&set.service.slug);
+        let selects = |rule: &CompiledRule| {
+            rule.selection().selects(&scope).unwrap_or_else(|fault| {
+                metrics::counter!("pulseops_incident_selection_errors_total").increment(1);
+                tracing::debug!(rule.id = %rule.row.id, %fault, "a selection failed on an event");
+                false
+            })
+        };
+        candidates.filter(|(_, rule)| selects(rule)).map(|(index, _)| index).collect()
     };
-    let rules: Vec<usize> = candidates.filter(|(_, rule)| selects(rule)).map(|(index, _)| index).collect();
     let hash = event.hash();
     (!rules.is_empty()).then(|| Matched { record, event, set: set.clone(), rules, hash })
 }
@@ -106,50 +108,48 @@ pub struct Decided {
 
 /// Applies events, each new and in order, to their windows. A window of another generation of its
 /// rule is void.
-pub fn decide(events: &[Matched], mut windows: Windows, lateness: TimeDelta) -> Decided {
+pub fn decide(events: &[Matched], mut windows: Windows, lateness: TimeDelta, now: DateTime<Utc>) -> Decided {
     let mut signals = Signals::default();
-    let mut changed: BTreeMap<WindowKey, DateTime<Utc>> = BTreeMap::new();
+    let mut changed: BTreeSet<WindowKey> = BTreeSet::new();
     for matched in events {
+        let accepted_at = matched.event.accepted_at;
         for index in &matched.rules {
             let rule = &matched.set.rules[*index];
             let fires = match rule.limit() {
                 None => true,
                 Some(limit) => {
-                    let key = matched.window_key(rule);
-                    let window = window(&mut windows, key, rule.row.generation);
-                    let reach = limit.window + lateness;
-                    window.forget_before(matched.event.accepted_at - reach);
-                    let fires = window.add(matched.event.time, limit);
-                    changed.insert(key, minute_after(matched.event.accepted_at + reach));
-                    fires
+                    let (key, reach) = (matched.window_key(rule), limit.window + lateness);
+                    let known = known(&mut windows, key, rule.row.generation);
+                    known.window.forget_before(accepted_at - reach);
+                    known.expires_at = known.expires_at.max(minute_after(accepted_at.max(now) + reach));
+                    changed.insert(key);
+                    known.window.add(matched.event.time, limit)
                 }
             };
             signals.add(matched, *index, fires);
         }
     }
-    let changed = changed
-        .into_iter()
-        .filter_map(|(key, expires_at)| Some(row(key, windows.get(&key)?, expires_at)))
-        .collect();
+    let changed = changed.into_iter().filter_map(|key| Some(row(key, windows.get(&key)?))).collect();
     Decided { fired: signals.list, windows, changed }
 }
 
-fn window(windows: &mut Windows, key: WindowKey, generation: i64) -> &mut Window {
-    let entry = windows.entry(key).or_default();
-    if entry.0 != generation {
-        *entry = (generation, Window::default());
+fn known(windows: &mut Windows, key: WindowKey, generation: i64) -> &mut Known {
+    let fresh = || Known { generation, window: Window::default(), expires_at: DateTime::<Utc>::UNIX_EPOCH };
+    let known = windows.entry(key).or_insert_with(fresh);
+    if known.generation != generation {
+        *known = fresh();
     }
-    &mut entry.1
+    known
 }
 
-fn row(key: WindowKey, (generation, window): &(i64, Window), expires_at: DateTime<Utc>) -> Row {
+fn row(key: WindowKey, known: &Known) -> Row {
     Row {
         org_id: key.org,
         rule_id: key.rule,
         group_hash: key.group,
-        generation: *generation,
-        state: window.encode(),
-        expires_at,
+        generation: known.generation,
+        state: known.window.encode(),
+        expires_at: known.expires_at,
     }
 }
 
@@ -169,7 +169,7 @@ impl Signals {
     fn add(&mut self, matched: &Matched, index: usize, fires: bool) {
         let Matched { set, event, record, .. } = matched;
         let rule = &set.rules[index];
-        let resolves_itself = rule.row.auto_resolve_ms.or(set.service.auto_resolve_ms).is_some();
+        let resolves_itself = rule.row.quiet_ms(&set.service).is_some();
         if !fires && !resolves_itself {
             return;
         }

@@ -1,11 +1,9 @@
 //! An event of the bus as the engine works with it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use cel::Value;
-use cel::objects::Key;
 use chrono::{DateTime, TimeDelta, Utc};
+use expression::Value;
 use platform::bus::Delivered;
 use platform::ctx::OrgId;
 use platform::error::{Error, Result};
@@ -15,6 +13,7 @@ use proto::incident::v1::SampleEvent;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::selection::Scope;
 use crate::kinds::{ServiceId, Severity};
 
 /// One event.
@@ -47,7 +46,6 @@ impl Event {
         let service = event.service.parse().map_err(|_| {
             undecodable(format!("service must be a UUID on the bus, not {:?}", event.service))
         })?;
-        let read = |time: Option<&prost_types::Timestamp>| time.and_then(proto::time::from_timestamp);
         let accepted_at = read(event.accepted_at.as_ref()).unwrap_or(envelope.time);
         let happened = read(event.time.as_ref()).unwrap_or(accepted_at);
         Ok(Self {
@@ -62,6 +60,12 @@ impl Event {
             time: happened.clamp(accepted_at - lateness, accepted_at),
             accepted_at,
         })
+    }
+
+    /// When the event of a record was accepted, even if the rest of it cannot be read.
+    pub fn accepted_at(delivered: &Delivered) -> DateTime<Utc> {
+        let event = wire::Event::decode(delivered.record.data.clone()).unwrap_or_default();
+        read(event.accepted_at.as_ref()).unwrap_or(delivered.record.envelope.time)
     }
 
     /// 128 bits that stand for the id.
@@ -81,7 +85,7 @@ impl Event {
 
     /// The event as expressions see it. What it does not have is missing and not null, so that
     /// `has(event.value)` tells and a comparison with it selects nothing.
-    pub fn to_cel(&self, service_slug: &str) -> Value {
+    pub fn scope<'a>(&'a self, service_slug: &'a str) -> Scope<'a> {
         Facts {
             id: &self.id,
             service: service_slug,
@@ -92,8 +96,12 @@ impl Event {
             dedup_key: &self.dedup_key,
             time: self.time,
         }
-        .to_cel()
+        .scope()
     }
+}
+
+fn read(time: Option<&prost_types::Timestamp>) -> Option<DateTime<Utc>> {
+    time.and_then(proto::time::from_timestamp)
 }
 
 struct Facts<'a> {
@@ -107,33 +115,24 @@ struct Facts<'a> {
     time: DateTime<Utc>,
 }
 
-impl Facts<'_> {
-    fn to_cel(&self) -> Value {
-        let attributes: HashMap<Key, Value> = self
-            .attributes
-            .iter()
-            .map(|(name, value)| (Key::from(name.as_str()), Value::from(value.as_str())))
-            .collect();
-        let mut fields: HashMap<&str, Value> = HashMap::from([
-            ("id", Value::from(self.id)),
-            ("service", Value::from(self.service)),
-            ("name", Value::from(self.name)),
-            ("severity", Value::from(self.severity.as_str())),
-            ("attributes", Value::from(attributes)),
-            ("dedup_key", Value::from(self.dedup_key)),
-            ("time", Value::Timestamp(self.time.fixed_offset())),
-        ]);
-        if let Some(value) = self.value {
-            fields.insert("value", Value::Float(value));
-        }
-        let fields: HashMap<Key, Value> =
-            fields.into_iter().map(|(name, value)| (Key::String(Arc::new(name.to_owned())), value)).collect();
-        Value::from(fields)
+impl<'a> Facts<'a> {
+    fn scope(self) -> Scope<'a> {
+        let fields = [
+            ("id", Value::Text(self.id)),
+            ("service", Value::Text(self.service)),
+            ("name", Value::Text(self.name)),
+            ("severity", Value::Text(self.severity.as_str())),
+            ("attributes", Value::Map(self.attributes)),
+            ("dedup_key", Value::Text(self.dedup_key)),
+            ("time", Value::Time(self.time)),
+        ];
+        let value = self.value.map(|value| ("value", Value::Double(value)));
+        Scope::new(fields.into_iter().chain(value))
     }
 }
 
 /// A sample event of `ValidateRule` as expressions see it.
-pub fn sample_to_cel(event: &SampleEvent, now: DateTime<Utc>) -> Value {
+pub fn sample_scope(event: &SampleEvent, now: DateTime<Utc>) -> Scope<'_> {
     Facts {
         id: "",
         service: "",
@@ -144,13 +143,7 @@ pub fn sample_to_cel(event: &SampleEvent, now: DateTime<Utc>) -> Value {
         dedup_key: &event.dedup_key,
         time: now,
     }
-    .to_cel()
-}
-
-/// An event that is nobody's, to try expressions on.
-pub fn sample() -> Value {
-    let event = SampleEvent { name: "sample".to_owned(), value: Some(1.0), ..SampleEvent::default() };
-    sample_to_cel(&event, DateTime::UNIX_EPOCH)
+    .scope()
 }
 
 /// 128 bits of SHA-256 over the parts; parts cannot flow into one another.

@@ -9,11 +9,11 @@ use platform::ctx::OrgId;
 use platform::error::Result;
 
 use super::selection::{Names, Selection};
-use super::template::{Facts, Template, cut};
-use super::{Event, Limit};
+use super::template::{self, Facts, Template};
+use super::{Breaks, Event, Limit};
 use crate::json::Condition;
 use crate::kinds::ServiceId;
-use crate::store::rules::{self, Rule, SetVersion};
+use crate::store::rules::{self, Rule, RuleKey, SetVersion};
 use crate::store::services::Service;
 
 /// A rule ready to run.
@@ -64,25 +64,28 @@ impl CompiledRule {
         self.limit().map_or(TimeDelta::zero(), |limit| limit.window)
     }
 
-    /// Which alert a firing at `event` belongs to.
+    /// Which alert a firing at `event` belongs to: what the rule says, unless that is blank.
     pub fn dedup_key(&self, event: &Event, service: &Service) -> String {
-        if let Some(template) = &self.dedup_key {
-            return template.render(&self.facts(event, service));
-        }
+        let said = self.dedup_key.as_ref().map(|text| text.render(&self.facts(event, service)));
+        let said = said.filter(|text| !text.trim().is_empty());
+        template::key(&said.unwrap_or_else(|| self.group_key(event)))
+    }
+
+    /// The rule's slug and the group. Different groups have different keys, as they have different
+    /// windows.
+    fn group_key(&self, event: &Event) -> String {
         let mut key = self.row.slug.clone();
         for (index, name) in self.row.group_by.iter().enumerate() {
             key.push(if index == 0 { ':' } else { ',' });
-            key.push_str(event.attribute(name));
+            key.push_str(&event.attribute(name).replace('\\', "\\\\").replace(',', "\\,"));
         }
-        cut(key)
+        key
     }
 
-    /// Title of the alert and its incident.
+    /// Title of the alert and its incident: what the rule says, unless that is blank.
     pub fn title(&self, event: &Event, service: &Service) -> String {
-        match &self.title {
-            Some(template) => template.render(&self.facts(event, service)),
-            None => self.row.name.clone(),
-        }
+        let said = self.title.as_ref().map(|text| template::title(&text.render(&self.facts(event, service))));
+        said.filter(|title| !title.is_empty()).unwrap_or_else(|| self.row.name.clone())
     }
 
     fn facts<'a>(&'a self, event: &'a Event, service: &'a Service) -> Facts<'a> {
@@ -101,14 +104,13 @@ impl CompiledRule {
 pub struct RuleSet {
     pub version: i64,
     pub service: Arc<Service>,
-    pub rules: Vec<CompiledRule>,
+    pub rules: Vec<Arc<CompiledRule>>,
     by_name: HashMap<String, Vec<usize>>,
     of_any_name: Vec<usize>,
 }
 
 impl RuleSet {
-    pub fn new(version: i64, service: Service, rules: Vec<Rule>) -> Self {
-        let rules: Vec<CompiledRule> = rules.into_iter().filter_map(CompiledRule::compile).collect();
+    pub fn new(version: i64, service: Service, rules: Vec<Arc<CompiledRule>>) -> Self {
         let mut by_name: HashMap<String, Vec<usize>> = HashMap::new();
         let mut of_any_name = Vec::new();
         for (index, rule) in rules.iter().enumerate() {
@@ -127,16 +129,30 @@ impl RuleSet {
     /// The rules that may select an event of this name.
     pub fn candidates(&self, event_name: &str) -> impl Iterator<Item = (usize, &CompiledRule)> {
         let pinned = self.by_name.get(event_name).map_or(&[][..], Vec::as_slice);
-        pinned.iter().chain(&self.of_any_name).map(|index| (*index, &self.rules[*index]))
+        pinned.iter().chain(&self.of_any_name).map(|index| (*index, &*self.rules[*index]))
+    }
+
+    /// What it takes in memory, roughly and in bytes of expressions.
+    fn weight(&self) -> usize {
+        let rules: usize = self.rules.iter().map(|rule| RULE_WEIGHT + rule.row.selection.len()).sum();
+        RULE_WEIGHT + rules
     }
 }
 
 /// Which service of which organization.
 pub type SetKey = (OrgId, ServiceId);
 
+/// Sets by service.
+pub type Sets = HashMap<SetKey, Arc<RuleSet>>;
+
+/// What sets weigh at most together before those that the batch at hand does not need go.
+const MAX_WEIGHT: usize = 8 << 20;
+/// Weight of a rule beside its expression.
+const RULE_WEIGHT: usize = 512;
+
 /// The compiled sets of a process. Cloning shares them.
 #[derive(Clone, Debug, Default)]
-pub struct RuleSets(Arc<Mutex<HashMap<SetKey, Arc<RuleSet>>>>);
+pub struct RuleSets(Arc<Mutex<Sets>>);
 
 impl RuleSets {
     /// The sets of these services as committed now. Unknown services are left out; an archived one
@@ -145,48 +161,71 @@ impl RuleSets {
         &self,
         conn: &mut AsyncPgConnection,
         keys: &[SetKey],
-    ) -> Result<HashMap<SetKey, Arc<RuleSet>>> {
+        breaks: &mut Breaks,
+    ) -> Result<Sets> {
         let versions = rules::set_versions(conn, keys).await?;
-        let stale: Vec<SetVersion> = {
+        let mut found = Sets::new();
+        let mut stale: Vec<SetVersion> = Vec::new();
+        {
             let known = self.sets();
-            let current = |set: &SetVersion| {
-                known.get(&(set.org_id, set.service_id)).is_some_and(|k| k.version == set.version)
-            };
-            versions.iter().filter(|set| !current(set)).copied().collect()
-        };
-        if !stale.is_empty() {
-            self.compile(conn, &stale).await?;
+            for set in versions {
+                match known.get(&set.key()).filter(|known| known.version == set.version) {
+                    Some(current) => drop(found.insert(set.key(), current.clone())),
+                    None => stale.push(set),
+                }
+            }
         }
-        let known = self.sets();
-        let found = versions.iter().filter_map(|set| {
-            let key = (set.org_id, set.service_id);
-            Some((key, known.get(&key)?.clone()))
-        });
-        Ok(found.collect())
+        if !stale.is_empty() {
+            found.extend(self.compile(conn, &stale, breaks).await?);
+            self.keep(&found);
+        }
+        Ok(found)
     }
 
-    /// The rows may be newer than `stale` says; then the next batch compiles them once more.
-    async fn compile(&self, conn: &mut AsyncPgConnection, stale: &[SetVersion]) -> Result<()> {
-        let keys: Vec<SetKey> = stale.iter().map(|set| (set.org_id, set.service_id)).collect();
-        let (services, rules) = rules::sets(conn, &keys).await?;
-        let mut by_service: HashMap<SetKey, Vec<Rule>> = HashMap::new();
-        for rule in rules {
-            by_service.entry((rule.org_id, rule.service_id)).or_default().push(rule);
+    /// Rules that stand at the version they had are taken over as they are. The rows may be newer than
+    /// `stale` says; then the next batch looks at them once more.
+    async fn compile(
+        &self,
+        conn: &mut AsyncPgConnection,
+        stale: &[SetVersion],
+        breaks: &mut Breaks,
+    ) -> Result<Sets> {
+        let keys: Vec<SetKey> = stale.iter().map(SetVersion::key).collect();
+        let (services, rows) = rules::sets(conn, &keys).await?;
+        let mut before: HashMap<RuleKey, Arc<CompiledRule>> = HashMap::new();
+        for key in &keys {
+            let known = self.sets().get(key).cloned();
+            before.extend(known.iter().flat_map(|set| &set.rules).map(|rule| (rule.row.key(), rule.clone())));
         }
-        let versions: HashMap<SetKey, i64> =
-            stale.iter().map(|set| ((set.org_id, set.service_id), set.version)).collect();
-        for service in services {
+        let mut compiled: HashMap<SetKey, Vec<Arc<CompiledRule>>> = HashMap::new();
+        for row in rows {
+            let (key, same) = ((row.org_id, row.service_id), before.remove(&row.key()));
+            let same = same.filter(|known| known.row.version == row.version);
+            let rule = same.or_else(|| CompiledRule::compile(row).map(Arc::new));
+            compiled.entry(key).or_default().extend(rule);
+            breaks.take(conn).await?;
+        }
+        let versions: HashMap<SetKey, i64> = stale.iter().map(|set| (set.key(), set.version)).collect();
+        let set = |service: Service| {
             let key = (service.org_id, service.id);
-            let of_service = by_service.remove(&key).unwrap_or_default();
+            let of_service = compiled.remove(&key).unwrap_or_default();
             let rules = if service.archived_at.is_none() { of_service } else { Vec::new() };
             let version = versions.get(&key).copied().unwrap_or_default();
-            let set = Arc::new(RuleSet::new(version, service, rules));
-            self.sets().insert(key, set);
-        }
-        Ok(())
+            (key, Arc::new(RuleSet::new(version, service, rules)))
+        };
+        Ok(services.into_iter().map(set).collect())
     }
 
-    fn sets(&self) -> MutexGuard<'_, HashMap<SetKey, Arc<RuleSet>>> {
+    /// Remembers the sets of a batch; of the others as many as there is room for, all or none.
+    fn keep(&self, sets: &Sets) {
+        let mut known = self.sets();
+        known.extend(sets.iter().map(|(key, set)| (*key, set.clone())));
+        if known.values().map(|set| set.weight()).sum::<usize>() > MAX_WEIGHT {
+            known.retain(|key, _| sets.contains_key(key));
+        }
+    }
+
+    fn sets(&self) -> MutexGuard<'_, Sets> {
         // Whole after every insert, so a panic elsewhere does not spoil it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

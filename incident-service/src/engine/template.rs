@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-/// Characters of a rendered text at most.
+/// Characters of a key or title at most.
 const MAX_CHARS: usize = 255;
-/// Characters of the hash that ends a text which was cut.
+/// Characters of the hash that ends a key which is not as it was rendered.
 const HASH_CHARS: usize = 16;
 
 /// A text whose placeholders are known.
@@ -78,11 +78,9 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// The text for one event, at most 255 characters. A longer one is cut and ends with a hash of
-    /// the whole, so that different keys stay different. A missing attribute is empty.
+    /// The text for one event. A missing attribute is empty.
     pub fn render(&self, facts: &Facts<'_>) -> String {
-        let text = self.0.iter().map(|part| part.value(facts)).collect();
-        cut(text)
+        self.0.iter().map(|part| part.value(facts)).collect()
     }
 }
 
@@ -99,17 +97,39 @@ impl Part {
     }
 }
 
-/// `text` itself, or its beginning and a hash when it is too long for a key or title.
-pub fn cut(text: String) -> String {
-    if text.chars().nth(MAX_CHARS).is_none() {
-        return text;
+/// `text` as a dedup key: at most 255 characters, none of control. What is not kept as it was ends
+/// with a hash of the whole, so that different keys stay different.
+pub fn key(text: &str) -> String {
+    let clean = printable(text, '\u{FFFD}');
+    if clean == text && clean.chars().nth(MAX_CHARS).is_none() {
+        return clean;
     }
     let mut hash = String::with_capacity(HASH_CHARS);
-    for byte in &Sha256::digest(&text)[..HASH_CHARS / 2] {
+    for byte in &Sha256::digest(text)[..HASH_CHARS / 2] {
         hash.push_str(&format!("{byte:02x}"));
     }
-    let kept: String = text.chars().take(MAX_CHARS - HASH_CHARS - 1).collect();
+    let kept: String = clean.chars().take(MAX_CHARS - HASH_CHARS - 1).collect();
     format!("{kept}…{hash}")
+}
+
+/// `text` as a title: at most 255 characters on one line, none of control.
+pub fn title(text: &str) -> String {
+    let clean = printable(text.trim(), ' ');
+    if clean.chars().nth(MAX_CHARS).is_none() {
+        return clean;
+    }
+    let kept: String = clean.chars().take(MAX_CHARS - 1).collect();
+    format!("{kept}…")
+}
+
+/// Without control characters: Postgres keeps no U+0000, and terminals and mails obey others.
+fn printable(text: &str, line_break: char) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\r' | '\t' => line_break,
+        c if c.is_control() => '\u{FFFD}',
+        c => c,
+    };
+    text.chars().map(shown).collect()
 }
 
 fn placeholder(name: &str) -> Option<Part> {
@@ -174,10 +194,24 @@ mod tests {
     }
 
     #[test]
-    fn long_texts_are_cut_and_stay_different() {
-        let (one, two) = (cut("a".repeat(300)), cut("a".repeat(301)));
+    fn long_keys_are_cut_and_stay_different() {
+        let (one, two) = (key(&"a".repeat(300)), key(&"a".repeat(301)));
         assert_eq!((one.chars().count(), two.chars().count()), (255, 255));
         assert_ne!(one, two);
-        assert_eq!(cut("b".repeat(255)), "b".repeat(255));
+        assert_eq!(key(&"b".repeat(255)), "b".repeat(255));
+    }
+
+    #[test]
+    fn keys_without_control_characters_stay_different() {
+        let keys = [key("a\0"), key("a\u{1}"), key("a\n"), key("a\u{FFFD}"), key("a")];
+        assert!(keys.iter().all(|key| !key.contains(char::is_control)), "{keys:?}");
+        assert_eq!(keys.iter().collect::<std::collections::BTreeSet<_>>().len(), keys.len());
+    }
+
+    #[test]
+    fn titles_stand_on_one_line() {
+        assert_eq!(title(" no\0such\ttable\r\n"), "no\u{FFFD}such table");
+        let long = title(&"é".repeat(300));
+        assert_eq!((long.chars().count(), long.ends_with("é…")), (255, true));
     }
 }

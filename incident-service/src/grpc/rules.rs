@@ -57,6 +57,6 @@ impl RuleService for Doors {
         request: Request<wire::ValidateRuleRequest>,
     ) -> Result<Response<wire::ValidateRuleResponse>, Status> {
         let (cx, request) = unpack(request)?;
-        Ok(Response::new(rules::validate(&cx, &request)?))
+        Ok(Response::new(rules::validate(&cx, request).await?))
     }
 }

@@ -10,6 +10,7 @@ use crate::announce::{self, Extra, Step, change};
 use crate::convert;
 use crate::json::{Actor, Json};
 use crate::kinds::{Severity, Status, Urgency};
+use crate::peers::UNKNOWN_REFERENCE;
 use crate::store::incidents::{self as store, Incident, Named};
 use crate::store::services;
 
@@ -25,16 +26,16 @@ pub async fn update(
 ) -> Result<Incident> {
     let mut incident = store::lock(conn, cx.org, Named::parse(&request.id)?).await?;
     cx.expect_version(incident.version)?;
-    let before = convert::incident(&incident);
     let (patch, mask) = (request.incident.as_ref(), request.update_mask.as_ref());
-    let after = proto::update("incident", &before, patch, mask)?;
+    let after = proto::update("incident", &convert::incident(&incident), patch, mask)?;
 
     let actor = Actor::of(cx);
     let urgency_said = mask.is_some_and(|mask| mask.paths.iter().any(|path| path == "urgency"));
     if let Some(severity) = Severity::from_wire(after.severity) {
-        change_severity(cx, conn, &mut incident, severity, &actor).await?;
+        let urgency = Urgency::from_wire(after.urgency).filter(|_| urgency_said);
+        change_severity(cx, conn, &mut incident, (severity, urgency), &actor).await?;
     }
-    let changes = changes(&before, &after, urgency_said);
+    let changes = changes(&convert::incident(&incident), &after, urgency_said);
     if changes.is_empty() {
         return Ok(incident);
     }
@@ -118,28 +119,32 @@ pub async fn set_severity(
     actor: &Actor,
 ) -> Result<Incident> {
     let mut incident = store::lock(conn, cx.org, named).await?;
-    change_severity(cx, conn, &mut incident, severity, actor).await?;
+    change_severity(cx, conn, &mut incident, (severity, None), actor).await?;
     Ok(incident)
 }
 
+/// `urgency`, when somebody says it with the severity.
 async fn change_severity(
     cx: &Ctx,
     conn: &mut AsyncPgConnection,
     incident: &mut Incident,
-    severity: Severity,
+    (severity, urgency): (Severity, Option<Urgency>),
     actor: &Actor,
 ) -> Result<()> {
-    let old = incident.severity;
+    let (old, loud) = (incident.severity, incident.urgency);
     if old == severity {
         return Ok(());
     }
     let rule = services::get(conn, incident.org_id, incident.service_id).await?.urgency_rule;
-    if incident.urgency == rule.urgency(old) {
-        incident.urgency = rule.urgency(severity);
-    }
+    let follows = if loud == rule.urgency(old) { rule.urgency(severity) } else { loud };
+    incident.urgency = urgency.unwrap_or(follows);
     incident.severity = severity;
-    let data = announce::changes(vec![change("severity", old, severity)]);
-    record(cx, conn, incident, Told::new(Step::SeverityChanged, actor, data)).await
+    let mut changes = vec![change("severity", old, severity)];
+    if urgency.is_some_and(|said| said != loud) {
+        changes.push(change("urgency", loud, incident.urgency));
+    }
+    let told = Told::new(Step::SeverityChanged, actor, announce::changes(changes));
+    record(cx, conn, incident, told).await
 }
 
 /// Says that the next level is told. An incident that nobody has to be told about any more stays
@@ -168,7 +173,7 @@ pub async fn escalate(
 /// The users of the request, refused unless each may respond.
 ///
 /// # Errors
-/// Invalid at `assignee_ids[index]`: `not_found` or `cannot_respond`.
+/// Invalid at `assignee_ids[index]`: `unknown_reference` or `cannot_respond`.
 pub fn check_assignees(checks: &[PermissionCheck]) -> Result<()> {
     let faults: Vec<FieldError> = checks
         .iter()
@@ -178,7 +183,7 @@ pub fn check_assignees(checks: &[PermissionCheck]) -> Result<()> {
             let field = format!("assignee_ids[{index}]");
             match check.found {
                 true => FieldError::new(field, "cannot_respond", "may not respond to incidents"),
-                false => FieldError::new(field, "not_found", "there is no such user"),
+                false => FieldError::new(field, UNKNOWN_REFERENCE, "there is no such user"),
             }
         })
         .collect();
@@ -191,7 +196,13 @@ pub async fn assign(
     conn: &mut AsyncPgConnection,
     request: &wire::AssignIncidentRequest,
 ) -> Result<Incident> {
-    let assignees = parse_ids("assignee_ids", &request.assignee_ids)?;
+    let mut assignees: Vec<Uuid> = Vec::new();
+    for id in parse_ids("assignee_ids", &request.assignee_ids)? {
+        // The same one may be written in capitals as well.
+        if !assignees.contains(&id) {
+            assignees.push(id);
+        }
+    }
     let mut incident = store::lock(conn, cx.org, Named::parse(&request.id)?).await?;
     cx.expect_version(incident.version)?;
     if same_people(&incident.assignee_ids, &assignees) {

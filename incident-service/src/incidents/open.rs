@@ -14,6 +14,7 @@ use crate::kinds::{
     AlertId, AlertStatus, IncidentId, ServiceId, Severity, SourceKind, TimelineKind, Urgency,
 };
 use crate::lifecycle::Life;
+use crate::peers::UNKNOWN_REFERENCE;
 use crate::store::alerts::{self, Alert};
 use crate::store::incidents::{self as store, Incident};
 use crate::store::services::{self, Service};
@@ -134,7 +135,7 @@ pub async fn create(cx: &Ctx, conn: &mut AsyncPgConnection, draft: wire::Inciden
     let service_id = ServiceId::parse("incident.service_id", &draft.service_id)?;
     let service = services::find(conn, cx.org, service_id)
         .await?
-        .ok_or_else(|| Error::field("incident.service_id", "not_found", "there is no such service"))?;
+        .ok_or_else(|| Error::field("incident.service_id", UNKNOWN_REFERENCE, "there is no such service"))?;
     if service.archived_at.is_some() {
         return Err(Error::field("incident.service_id", "archived", "this service is archived"));
     }

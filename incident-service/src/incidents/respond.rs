@@ -63,22 +63,7 @@ async fn apply(
     Ok(())
 }
 
-/// Resolves an incident, whose row the caller has locked, when none of its alerts is open.
-pub async fn resolve_if_quiet(
-    cx: &Ctx,
-    conn: &mut AsyncPgConnection,
-    incident: &mut Incident,
-    actor: &Actor,
-) -> Result<()> {
-    if alerts::count_open(conn, incident.org_id, incident.id).await? > 0 {
-        return Ok(());
-    }
-    let action = Action::Resolve { note: String::new() };
-    let response = Response { action, actor: actor.clone(), note: String::new() };
-    apply(cx, conn, incident, &response).await
-}
-
-fn refused(refused: Refused) -> Error {
+pub(super) fn refused(refused: Refused) -> Error {
     match refused {
         Refused::Transition { from } => Error::conflict(
             "invalid_transition",

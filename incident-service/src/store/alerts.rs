@@ -1,6 +1,10 @@
+mod due;
+
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::{Error, Result};
@@ -8,10 +12,12 @@ use platform::page::Page;
 use platform::sql::sql;
 use uuid::Uuid;
 
-use super::{Id, Number, TimeKey, When};
+use super::{Id, TimeKey, column};
 use crate::json::{Json, Labels, Source};
 use crate::kinds::{AlertId, AlertStatus, IncidentId, ServiceId, Severity, SourceKind};
 use crate::schema::alerts;
+
+pub use due::{Quiet, database_now, due, lock_due, look, resolve, set_quiet, settle};
 
 /// What a detector says, one open alert per service, source and dedup key.
 #[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable)]
@@ -38,11 +44,21 @@ pub struct Alert {
     /// Quiet for this long, it resolves itself.
     pub auto_resolve_ms: Option<i64>,
     pub version: i64,
-    /// When it resolves itself; none once it is resolved, or when only people resolve it.
+    /// When it is looked at again: to resolve itself or, without an incident, to open one.
     pub due_at: Option<DateTime<Utc>>,
 }
 
 impl Alert {
+    /// When it has been quiet for long enough to resolve itself, if nothing more comes.
+    pub fn quiet_at(&self) -> Option<DateTime<Utc>> {
+        crate::alerts::due_at(self.last_at, self.auto_resolve_ms)
+    }
+
+    /// Has it looked at at `at`, or earlier when it is due anyway.
+    pub fn look_at(&mut self, at: DateTime<Utc>) {
+        self.due_at = Some(self.due_at.map_or(at, |due| due.min(at)));
+    }
+
     pub fn source(&self) -> Source {
         Source { kind: self.source_kind, id: self.source_id, name: self.source_name.clone() }
     }
@@ -64,10 +80,6 @@ pub struct AlertKey {
     pub service: ServiceId,
     pub source: Uuid,
     pub dedup_key: String,
-}
-
-fn column<'a, R, T>(rows: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
-    rows.iter().map(of).collect()
 }
 
 const LOCK_OPEN: &str = "
@@ -191,13 +203,6 @@ pub async fn get(conn: &mut AsyncPgConnection, org: OrgId, id: AlertId) -> Resul
     found.ok_or_else(|| Error::not_found("alert"))
 }
 
-/// Like [`get`], and nobody else changes it until the transaction ends.
-pub async fn lock(conn: &mut AsyncPgConnection, org: OrgId, id: AlertId) -> Result<Alert> {
-    let found =
-        alerts::table.find((org, id)).select(Alert::as_select()).for_update().first(conn).await.optional()?;
-    found.ok_or_else(|| Error::not_found("alert"))
-}
-
 const RESOLVE_OF: &str = "
 UPDATE alerts SET status = 'resolved', resolved_at = $1, due_at = NULL, version = version + 1
 WHERE org_id = $2 AND incident_id = $3 AND status = 'firing' RETURNING id";
@@ -219,32 +224,18 @@ pub async fn resolve_of(
     Ok(resolved.len())
 }
 
-/// Resolves one alert. Its due time is for its lease to clear.
-pub async fn resolve(conn: &mut AsyncPgConnection, org: OrgId, id: AlertId, at: DateTime<Utc>) -> Result<()> {
-    diesel::update(alerts::table.find((org, id)))
-        .set((
-            alerts::status.eq(AlertStatus::Resolved),
-            alerts::resolved_at.eq(Some(at)),
-            alerts::version.eq(alerts::version + 1),
-        ))
-        .execute(conn)
-        .await?;
-    Ok(())
-}
+const FIRING_OF: &str = "
+SELECT incident_id AS id FROM alerts
+WHERE org_id = $1 AND incident_id = ANY ($2) AND status = 'firing' GROUP BY incident_id";
 
-const COUNT_OPEN: &str = "
-SELECT count(*) AS number FROM alerts WHERE org_id = $1 AND incident_id = $2 AND status = 'firing'";
-
-pub async fn count_open(conn: &mut AsyncPgConnection, org: OrgId, incident: IncidentId) -> Result<i64> {
-    let count: Number =
-        sql(COUNT_OPEN).bind::<SqlUuid, _>(org).bind::<SqlUuid, _>(incident).get_result(conn).await?;
-    Ok(count.number)
-}
-
-/// The database's clock: what due times are compared with.
-pub async fn database_now(conn: &mut AsyncPgConnection) -> Result<DateTime<Utc>> {
-    let now: When = sql("SELECT pulseops.now() AS at").get_result(conn).await?;
-    now.at.ok_or_else(|| Error::internal("pulseops.now() is null"))
+/// Those of these incidents that have an open alert.
+pub async fn firing_of(
+    conn: &mut AsyncPgConnection,
+    org: OrgId,
+    incidents: &[IncidentId],
+) -> Result<HashSet<IncidentId>> {
+    let query = sql(FIRING_OF).bind::<SqlUuid, _>(org).bind::<Array<SqlUuid>, _>(incidents);
+    Ok(query.load::<Id>(conn).await?.into_iter().map(|row| IncidentId(row.id)).collect())
 }
 
 /// What a list of alerts is narrowed to; an empty list narrows nothing.
@@ -269,6 +260,10 @@ pub async fn list(
     }
     if !filter.statuses.is_empty() {
         query = query.filter(alerts::status.eq_any(&filter.statuses));
+        if !filter.statuses.contains(&AlertStatus::Resolved) {
+            // Says to the planner what the partial index of open alerts says.
+            query = query.filter(diesel::dsl::sql::<Bool>("alerts.status = 'firing'"));
+        }
     }
     if !filter.service_ids.is_empty() {
         query = query.filter(alerts::service_id.eq_any(&filter.service_ids));

@@ -1,19 +1,23 @@
+mod list;
+
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::{Error, Result};
-use platform::page::Page;
 use platform::sql::sql;
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::TimeKey;
+use super::column;
 use crate::json::{ExternalRef, Image, Json, Labels, Link, Source};
 use crate::kinds::{IncidentId, ServiceId, Severity, Status, Urgency};
 use crate::lifecycle::Life;
 use crate::schema::{incident_assignees, incidents};
+
+pub use list::{Filter, Key, list};
 
 /// What needs attention.
 #[derive(Clone, Debug, PartialEq, Queryable, QueryableByName, Selectable)]
@@ -118,9 +122,6 @@ FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $1
 
 /// Inserts incidents that were just opened: triggered, nobody assigned.
 pub async fn insert(conn: &mut AsyncPgConnection, rows: &[Incident]) -> Result<()> {
-    fn column<'a, T>(rows: &'a [Incident], of: impl Fn(&'a Incident) -> T) -> Vec<T> {
-        rows.iter().map(of).collect()
-    }
     if rows.is_empty() {
         return Ok(());
     }
@@ -221,112 +222,80 @@ pub async fn lock(conn: &mut AsyncPgConnection, org: OrgId, named: Named) -> Res
     found.optional()?.ok_or_else(|| Error::not_found("incident"))
 }
 
-/// Those of `ids` that exist.
-pub async fn find_all(conn: &mut AsyncPgConnection, org: OrgId, ids: &[IncidentId]) -> Result<Vec<Incident>> {
-    let rows = incidents::table
+/// Like [`lock`] for several, in the order of their ids.
+pub async fn lock_all(
+    conn: &mut AsyncPgConnection,
+    org: OrgId,
+    ids: &[IncidentId],
+) -> Result<HashMap<IncidentId, Incident>> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<Incident> = incidents::table
+        .filter(incidents::org_id.eq(org).and(incidents::id.eq_any(ids)))
         .select(Incident::as_select())
+        .order(incidents::id)
+        .for_no_key_update()
+        .load(conn)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.id, row)).collect())
+}
+
+const RESOLVE: &str = "
+UPDATE incidents i
+SET status = 'resolved', resolved_at = k.resolved_at, resolved_by = k.resolved_by,
+    auto_resolved = k.auto_resolved, resolution_note = k.note, version = k.version
+FROM unnest($1, $2, $3, $4, $5, $6, $7)
+  AS k(org_id, id, resolved_at, resolved_by, auto_resolved, note, version)
+WHERE i.org_id = k.org_id AND i.id = k.id";
+
+/// Writes that these incidents are resolved.
+pub async fn resolve(conn: &mut AsyncPgConnection, rows: &[Incident]) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    sql(RESOLVE)
+        .bind::<Array<SqlUuid>, _>(column(rows, |row| row.org_id))
+        .bind::<Array<SqlUuid>, _>(column(rows, |row| row.id))
+        .bind::<Array<Nullable<Timestamptz>>, _>(column(rows, |row| row.life.resolved_at))
+        .bind::<Array<Nullable<Jsonb>>, _>(column(rows, |row| row.life.resolved_by.as_ref()))
+        .bind::<Array<Bool>, _>(column(rows, |row| row.life.auto_resolved))
+        .bind::<Array<Text>, _>(column(rows, |row| row.life.resolution_note.as_str()))
+        .bind::<Array<BigInt>, _>(column(rows, |row| row.version))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// What automation asks about an incident, again and again.
+#[derive(Clone, Debug, PartialEq, Queryable, Selectable)]
+#[diesel(table_name = incidents)]
+pub struct State {
+    pub id: IncidentId,
+    pub status: Status,
+    pub acknowledged_at: Option<DateTime<Utc>>,
+    pub resolved_at: Option<DateTime<Utc>>,
+    pub version: i64,
+}
+
+impl From<&Incident> for State {
+    fn from(row: &Incident) -> Self {
+        Self {
+            id: row.id,
+            status: row.life.status,
+            acknowledged_at: row.life.acknowledged_at,
+            resolved_at: row.life.resolved_at,
+            version: row.version,
+        }
+    }
+}
+
+/// The states of those of `ids` that exist.
+pub async fn states(conn: &mut AsyncPgConnection, org: OrgId, ids: &[IncidentId]) -> Result<Vec<State>> {
+    let rows = incidents::table
+        .select(State::as_select())
         .filter(incidents::org_id.eq(org).and(incidents::id.eq_any(ids)))
         .load(conn)
         .await?;
     Ok(rows)
-}
-
-/// What a list of incidents is narrowed to; an empty list narrows nothing.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    pub statuses: Vec<Status>,
-    pub severities: Vec<Severity>,
-    pub urgencies: Vec<Urgency>,
-    pub service_ids: Vec<ServiceId>,
-    pub team_ids: Vec<Uuid>,
-    pub assignee_ids: Vec<Uuid>,
-    pub created_after: Option<DateTime<Utc>>,
-    pub created_before: Option<DateTime<Utc>>,
-}
-
-/// The key that a page of incidents ends with.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum Key {
-    Number((i64, Uuid)),
-    Time(TimeKey),
-}
-
-pub async fn list(
-    conn: &mut AsyncPgConnection,
-    org: OrgId,
-    filter: &Filter,
-    page: &Page<Key>,
-) -> Result<Vec<Incident>> {
-    let mut query =
-        incidents::table.select(Incident::as_select()).filter(incidents::org_id.eq(org)).into_boxed();
-    if !filter.statuses.is_empty() {
-        query = query.filter(incidents::status.eq_any(&filter.statuses));
-        if !filter.statuses.contains(&Status::Resolved) {
-            // Says to the planner what the partial index of open incidents says.
-            query =
-                query.filter(diesel::dsl::sql::<diesel::sql_types::Bool>("incidents.status <> 'resolved'"));
-        }
-    }
-    if !filter.severities.is_empty() {
-        query = query.filter(incidents::severity.eq_any(&filter.severities));
-    }
-    if !filter.urgencies.is_empty() {
-        query = query.filter(incidents::urgency.eq_any(&filter.urgencies));
-    }
-    if !filter.service_ids.is_empty() {
-        query = query.filter(incidents::service_id.eq_any(&filter.service_ids));
-    }
-    if !filter.team_ids.is_empty() {
-        query = query.filter(incidents::team_id.eq_any(&filter.team_ids));
-    }
-    if !filter.assignee_ids.is_empty() {
-        let assigned = incident_assignees::table
-            .filter(incident_assignees::org_id.eq(org))
-            .filter(incident_assignees::user_id.eq_any(&filter.assignee_ids))
-            .select(incident_assignees::incident_id);
-        query = query.filter(incidents::id.eq_any(assigned));
-    }
-    if let Some(after) = filter.created_after {
-        query = query.filter(incidents::created_at.ge(after));
-    }
-    if let Some(before) = filter.created_before {
-        query = query.filter(incidents::created_at.lt(before));
-    }
-    let (query, descending, after) = (query.limit(page.limit()), page.sort.descending, page.after.clone());
-    let query = match page.sort.field {
-        "number" => {
-            let after = after.and_then(Key::number);
-            platform::keyset!(query, incidents::number, incidents::id, descending, after)
-        }
-        _ => {
-            let after = after.and_then(Key::time);
-            platform::keyset!(query, incidents::created_at, incidents::id, descending, after)
-        }
-    };
-    Ok(query.load(conn).await?)
-}
-
-impl Key {
-    fn number(self) -> Option<(i64, Uuid)> {
-        match self {
-            Self::Number(key) => Some(key),
-            Self::Time(_) => None,
-        }
-    }
-
-    fn time(self) -> Option<TimeKey> {
-        match self {
-            Self::Time(key) => Some(key),
-            Self::Number(_) => None,
-        }
-    }
-
-    /// The key of a row in a list sorted by `field`.
-    pub fn of(field: &str, row: &Incident) -> Self {
-        match field {
-            "number" => Self::Number((row.number, row.id.uuid())),
-            _ => Self::Time((row.created_at, row.id.uuid())),
-        }
-    }
 }

@@ -7,6 +7,7 @@ use platform::error::{Error, Result};
 use platform::page::{ConfigKey, Page};
 use platform::sql::sql;
 
+use super::Number;
 use super::services::Service;
 use crate::json::{Condition, Json, Labels};
 use crate::kinds::{RuleId, ServiceId, Severity};
@@ -22,8 +23,6 @@ pub struct Rule {
     pub slug: String,
     pub name: String,
     pub selection: String,
-    /// Names that the selection pins; empty when it must see every event.
-    pub event_names: Vec<String>,
     pub condition: Json<Condition>,
     pub group_by: Vec<String>,
     /// Moves when selection, condition or grouping change: older windows are void.
@@ -43,6 +42,21 @@ pub struct Rule {
     pub version: i64,
 }
 
+/// Which rule of which organization.
+pub type RuleKey = (OrgId, RuleId);
+
+impl Rule {
+    pub fn key(&self) -> RuleKey {
+        (self.org_id, self.id)
+    }
+
+    /// After how long without a matching event its alerts resolve themselves: what it says, else what
+    /// the service says.
+    pub fn quiet_ms(&self, service: &Service) -> Option<i64> {
+        self.auto_resolve_ms.or(service.auto_resolve_ms)
+    }
+}
+
 /// What a list of rules is narrowed to.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
@@ -58,6 +72,15 @@ pub async fn insert(conn: &mut AsyncPgConnection, rule: &Rule) -> Result<()> {
 pub async fn update(conn: &mut AsyncPgConnection, rule: &Rule) -> Result<()> {
     diesel::update(rules::table.find((rule.org_id, rule.id))).set(rule).execute(conn).await?;
     Ok(())
+}
+
+const COUNT: &str = "
+SELECT count(*) AS number FROM rules WHERE org_id = $1 AND service_id = $2 AND archived_at IS NULL";
+
+/// How many rules a service has, archived ones left out.
+pub async fn count(conn: &mut AsyncPgConnection, org: OrgId, service: ServiceId) -> Result<i64> {
+    let query = sql(COUNT).bind::<SqlUuid, _>(org).bind::<SqlUuid, _>(service);
+    Ok(query.get_result::<Number>(conn).await?.number)
 }
 
 pub async fn get(conn: &mut AsyncPgConnection, org: OrgId, id: RuleId) -> Result<Rule> {
@@ -102,6 +125,12 @@ pub struct SetVersion {
     pub service_id: ServiceId,
     #[diesel(sql_type = BigInt)]
     pub version: i64,
+}
+
+impl SetVersion {
+    pub fn key(&self) -> (OrgId, ServiceId) {
+        (self.org_id, self.service_id)
+    }
 }
 
 const SET_VERSIONS: &str = "

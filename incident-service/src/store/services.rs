@@ -57,10 +57,10 @@ pub async fn insert(conn: &mut AsyncPgConnection, service: &Service) -> Result<(
     Ok(())
 }
 
-/// Replaces the row and moves the version of its rule set.
+/// Replaces the row.
 pub async fn update(conn: &mut AsyncPgConnection, service: &Service) -> Result<()> {
     diesel::update(services::table.find((service.org_id, service.id))).set(service).execute(conn).await?;
-    touch_rules(conn, service.org_id, service.id).await
+    Ok(())
 }
 
 /// Tells the engine that something of this service or its rules is different.
@@ -75,6 +75,16 @@ pub async fn touch_rules(conn: &mut AsyncPgConnection, org: OrgId, service: Serv
 pub async fn find(conn: &mut AsyncPgConnection, org: OrgId, id: ServiceId) -> Result<Option<Service>> {
     let found = services::table.find((org, id)).select(Service::as_select()).first(conn).await.optional()?;
     Ok(found)
+}
+
+/// Those of `ids` that exist.
+pub async fn find_all(conn: &mut AsyncPgConnection, org: OrgId, ids: &[ServiceId]) -> Result<Vec<Service>> {
+    let rows = services::table
+        .select(Service::as_select())
+        .filter(services::org_id.eq(org).and(services::id.eq_any(ids)))
+        .load(conn)
+        .await?;
+    Ok(rows)
 }
 
 pub async fn get(conn: &mut AsyncPgConnection, org: OrgId, id: ServiceId) -> Result<Service> {

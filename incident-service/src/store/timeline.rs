@@ -8,7 +8,7 @@ use platform::page::Page;
 use platform::sql::sql;
 use uuid::Uuid;
 
-use super::TimeKey;
+use super::{TimeKey, column};
 use crate::json::{Actor, Json};
 use crate::kinds::{IncidentId, TimelineKind};
 use crate::schema::timeline;
@@ -32,9 +32,6 @@ INSERT INTO timeline (org_id, incident_id, id, at, kind, actor, data)
 SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7)";
 
 pub async fn append(conn: &mut AsyncPgConnection, entries: &[Entry]) -> Result<()> {
-    fn column<'a, T>(entries: &'a [Entry], of: impl Fn(&'a Entry) -> T) -> Vec<T> {
-        entries.iter().map(of).collect()
-    }
     if entries.is_empty() {
         return Ok(());
     }

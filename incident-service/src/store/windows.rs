@@ -1,6 +1,6 @@
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Binary, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Binary, Integer, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::Result;
@@ -133,18 +133,40 @@ pub async fn keep_alive(conn: &mut AsyncPgConnection) -> Result<()> {
     Ok(())
 }
 
+const POSITIONS: &str = "SELECT partition, next FROM positions WHERE consumer = $1 AND topic = $2";
+
+#[derive(QueryableByName)]
+struct Position {
+    #[diesel(sql_type = Integer)]
+    partition: i32,
+    #[diesel(sql_type = BigInt)]
+    next: i64,
+}
+
+/// (partition, next offset) of each partition of `topic` as far as `consumer` has come.
+pub async fn positions(
+    conn: &mut AsyncPgConnection,
+    consumer: &'static str,
+    topic: &'static str,
+) -> Result<Vec<(i32, i64)>> {
+    let rows: Vec<Position> =
+        sql(POSITIONS).bind::<Text, _>(consumer).bind::<Text, _>(topic).load(conn).await?;
+    Ok(rows.iter().map(|row| (row.partition, row.next)).collect())
+}
+
 const SWEEP_WINDOWS: &str = "
 DELETE FROM windows WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM windows WHERE expires_at < pulseops.now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))";
+    SELECT ctid FROM windows WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
 const SWEEP_SEEN: &str = "
 DELETE FROM seen_events WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM seen_events WHERE expires_at < pulseops.now() ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))";
+    SELECT ctid FROM seen_events WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))";
 
-/// Removes up to `limit` rows of each table whose time is over; returns how many went of the
-/// table that lost more.
-pub async fn sweep(conn: &mut AsyncPgConnection, limit: i64) -> Result<usize> {
-    let windows = sql(SWEEP_WINDOWS).bind::<BigInt, _>(limit).execute(conn).await?;
-    let seen = sql(SWEEP_SEEN).bind::<BigInt, _>(limit).execute(conn).await?;
+/// Removes up to `limit` rows of each table whose time was over at `before`; returns how many went of
+/// the table that lost more.
+pub async fn sweep(conn: &mut AsyncPgConnection, before: DateTime<Utc>, limit: i64) -> Result<usize> {
+    let sweep = |text: &'static str| sql(text).bind::<Timestamptz, _>(before).bind::<BigInt, _>(limit);
+    let windows = sweep(SWEEP_WINDOWS).execute(conn).await?;
+    let seen = sweep(SWEEP_SEEN).execute(conn).await?;
     Ok(windows.max(seen))
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use platform::testing::eventually;
+use proto::events::v1::Event;
 use proto::incident::v1 as wire;
 use proto::incident::v1::{AlertStatus, IncidentStatus, TimelineKind};
 
@@ -98,11 +99,11 @@ async fn a_quiet_alert_resolves_itself_and_its_incident() {
     // It does not fire, but it is not quiet either.
     world.send(&payment, [failed("c")]).await;
     world.settle().await;
-    world.db.advance(Duration::from_secs(40)).await;
-    world.settle().await;
+    let due = "SELECT extract(epoch FROM due_at - started_at)::int8 FROM pulseops_incident.alerts";
+    assert!(world.number(due).await >= 100);
     assert_eq!(world.incident("1").await.status(), IncidentStatus::Triggered);
 
-    world.db.advance(Duration::from_secs(25)).await;
+    world.db.advance(Duration::from_secs(65)).await;
     let incident = eventually(SOON, async || {
         let incident = world.incident("1").await;
         (incident.status() == IncidentStatus::Resolved).then_some(incident)
@@ -132,4 +133,121 @@ async fn a_service_resolves_what_was_opened_by_hand_when_it_says_so() {
         (incident.status() == IncidentStatus::Resolved && incident.auto_resolved).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_fired_in_a_pause_is_told_when_the_pause_is_over() {
+    let world = World::new().await;
+    let mut payment = world.payment().await;
+    world.create_rule(charges(&payment, each())).await;
+    let until = world.db.source().now() + chrono::TimeDelta::seconds(600);
+    payment.paused_until = Some(proto::time::to_timestamp(until));
+    let mut payment = world.update_service(payment, &["paused_until"]).await;
+    world.send(&payment, [failed("a")]).await;
+    world.settle().await;
+    world.db.advance(Duration::from_secs(300)).await;
+    world.db.settle(SOON).await;
+    assert!(world.all_incidents().await.is_empty());
+    world.db.advance(Duration::from_secs(301)).await;
+    let [incident] = &world.until_incidents(1).await[..] else { panic!("exactly one incident") };
+    assert_eq!(incident.title, "Charges fail");
+    assert_eq!(world.all_alerts().await[0].incident_id.as_ref(), Some(&incident.id));
+    assert_eq!(world.timeline_kinds("1").await, [TimelineKind::Created]);
+    world.resolve("1").await;
+
+    // Ended before its time.
+    let until = world.db.source().now() + chrono::TimeDelta::days(1);
+    payment.paused_until = Some(proto::time::to_timestamp(until));
+    let mut payment = world.update_service(payment, &["paused_until"]).await;
+    world.send(&payment, [failed("b")]).await;
+    world.settle().await;
+    payment.paused_until = None;
+    let mut payment = world.update_service(payment, &["paused_until"]).await;
+    world.until_incidents(2).await;
+    world.resolve("2").await;
+
+    // What goes away in the pause tells nobody, and no more does what is archived.
+    payment.paused_until = Some(proto::time::to_timestamp(until));
+    let payment = world.update_service(payment, &["paused_until"]).await;
+    world.send(&payment, [failed("c")]).await;
+    world.settle().await;
+    let delete = wire::DeleteServiceRequest { id: payment.id.clone() };
+    let delete = platform::rpc::request(&world.owner(), delete);
+    crate::world::ok(world.services().delete_service(delete).await);
+    eventually(SOON, async || {
+        let alerts = world.all_alerts().await;
+        alerts.iter().all(|alert| alert.status() == AlertStatus::Resolved).then_some(())
+    })
+    .await;
+    assert_eq!(world.all_incidents().await.len(), 2);
+}
+
+/// Seconds from the last trigger of the only alert to its due time.
+async fn due_in(world: &World) -> Option<i64> {
+    let sql = "SELECT extract(epoch FROM due_at - last_at)::int8 FROM pulseops_incident.alerts";
+    world.db.admin().await.query_one(sql, &[]).await.expect("a query").get(0)
+}
+
+#[tokio::test]
+async fn a_change_of_when_alerts_resolve_themselves_holds_for_open_ones() {
+    let world = World::new().await;
+    let mut payment = world.payment().await;
+    let mut rule = world.create_rule(charges(&payment, each())).await;
+    world.send(&payment, [failed("a")]).await;
+    world.settle().await;
+    assert_eq!(due_in(&world).await, None);
+
+    payment.auto_resolve_ms = Some(600_000);
+    let mut payment = world.update_service(payment, &["auto_resolve_ms"]).await;
+    assert!(due_in(&world).await.is_some_and(|seconds| (600..620).contains(&seconds)));
+    rule.auto_resolve_ms = Some(3_600_000);
+    let mut rule = world.update_rule(rule, &["auto_resolve_ms"]).await;
+    assert!(due_in(&world).await.is_some_and(|seconds| (3600..3620).contains(&seconds)));
+    // The rule's own word goes before the service's, whatever that says.
+    payment.auto_resolve_ms = Some(300_000);
+    let mut payment = world.update_service(payment, &["auto_resolve_ms"]).await;
+    world.send(&payment, [failed("b")]).await;
+    world.settle().await;
+    assert_eq!(due_in(&world).await, Some(3600));
+    payment.auto_resolve_ms = None;
+    world.update_service(payment, &["auto_resolve_ms"]).await;
+    rule.auto_resolve_ms = None;
+    world.update_rule(rule, &["auto_resolve_ms"]).await;
+    assert_eq!(due_in(&world).await, None);
+}
+
+#[tokio::test]
+async fn many_that_go_quiet_are_few_commits() {
+    let world = World::new().await;
+    let payment = world.payment().await;
+    let rule = wire::Rule {
+        dedup_key: "{event.dedup_key}".to_owned(),
+        auto_resolve_ms: Some(60_000),
+        ..charges(&payment, each())
+    };
+    world.create_rule(rule).await;
+    let event = |number: usize| Event { dedup_key: format!("order-{number}"), ..failed(&number.to_string()) };
+    world.send(&payment, (0..250).map(event)).await;
+    world.settle().await;
+    world.db.advance(Duration::from_secs(61)).await;
+    let open = "SELECT count(*) FROM pulseops_incident.incidents WHERE status <> 'resolved'";
+    eventually(SOON, async || (world.number(open).await == 0).then_some(())).await;
+
+    let commits = "SELECT count(DISTINCT xmin::text) FROM pulseops_incident.incidents";
+    let commits = world.number(commits).await;
+    assert!(commits <= 25, "{commits}");
+    let kinds = "SELECT count(DISTINCT (incident_id, kind)) FROM pulseops_incident.timeline \
+        WHERE kind IN ('created', 'alert_resolved', 'resolved')";
+    assert_eq!(world.number(kinds).await, 750);
+    let entries = "SELECT count(*) FROM pulseops_incident.timeline";
+    assert_eq!(world.number(entries).await, 750);
+    assert_eq!(world.told().await.len(), 500);
+    let due = "SELECT count(*) FROM pulseops_incident.alerts WHERE due_at IS NOT NULL OR status = 'firing'";
+    assert_eq!(world.number(due).await, 0);
+    let incident = world.incident("250").await;
+    assert!(incident.auto_resolved);
+    assert_eq!(
+        (incident.version, incident.resolved_by.expect("an actor").name.as_str()),
+        (2, "Charges fail")
+    );
 }

@@ -136,6 +136,34 @@ async fn changes_are_told_with_from_and_to() {
 }
 
 #[tokio::test]
+async fn an_urgency_said_with_the_severity_holds() {
+    let world = World::new().await;
+    let opened = world.create_incident(&world.payment().await).await;
+    let update = async |severity: Severity, urgency: Urgency, paths: &[&str]| {
+        let incident =
+            wire::Incident { severity: severity.into(), urgency: urgency.into(), ..opened.clone() };
+        let message = wire::UpdateIncidentRequest {
+            id: "1".to_owned(),
+            incident: Some(incident),
+            update_mask: Some(mask(paths)),
+        };
+        ok(world.incidents().update_incident(rpc::request(&world.owner(), message)).await)
+    };
+    let both = ["severity", "urgency"];
+    let loud = update(Severity::Low, Urgency::High, &both).await;
+    assert_eq!((loud.severity(), loud.urgency(), loud.version), (Severity::Low, Urgency::High, 2));
+    let quiet = update(Severity::Critical, Urgency::Low, &both).await;
+    assert_eq!((quiet.severity(), quiet.urgency(), quiet.version), (Severity::Critical, Urgency::Low, 3));
+    let Some(Data::Change(data)) = &world.timeline("1").await[2].data else { panic!("changes") };
+    let changes: Vec<_> =
+        data.changes.iter().map(|c| (c.field.as_str(), c.from.as_str(), c.to.as_str())).collect();
+    assert_eq!(changes, [("severity", "low", "critical"), ("urgency", "high", "low")]);
+    // Somebody had set another one than the severity gives: it stays when only the severity changes.
+    let kept = update(Severity::High, Urgency::High, &["severity"]).await;
+    assert_eq!(kept.urgency(), Urgency::Low);
+}
+
+#[tokio::test]
 async fn what_only_the_server_sets_cannot_be_changed() {
     let world = World::new().await;
     let incident = world.create_incident(&world.payment().await).await;
@@ -193,7 +221,10 @@ async fn what_belongs_to_others_does_not_exist() {
     assert!(ok(world.incidents().list_incidents(rpc::request(&stranger, list)).await).items.is_empty());
     let create = wire::CreateIncidentRequest { incident: Some(draft(&payment)) };
     let error = refused(world.incidents().create_incident(rpc::request(&stranger, create)).await);
-    assert_eq!((error.fields[0].field.as_str(), error.fields[0].code), ("incident.service_id", "not_found"));
+    assert_eq!(
+        (error.fields[0].field.as_str(), error.fields[0].code),
+        ("incident.service_id", "unknown_reference")
+    );
     // Numbers are each organization's own.
     let theirs = World::new().await;
     assert_eq!(theirs.create_incident(&theirs.payment().await).await.number, 1);

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod incidents;
+mod late;
 mod lists;
 mod peers;
 mod response;

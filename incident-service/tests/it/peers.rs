@@ -86,7 +86,10 @@ async fn references_are_checked_and_told_by_name() {
         refused(world.services().create_service(rpc::request(&owner, message)).await)
     };
     let error = create(wire::Service { team_id: nobody.clone(), ..service("a") }).await;
-    assert_eq!((error.fields[0].field.as_str(), error.fields[0].code), ("service.team_id", "not_found"));
+    assert_eq!(
+        (error.fields[0].field.as_str(), error.fields[0].code),
+        ("service.team_id", "unknown_reference")
+    );
     let error = create(wire::Service { escalation_policy_id: nobody, ..service("a") }).await;
     assert_eq!(error.fields[0].field, "service.escalation_policy_id");
 
@@ -113,11 +116,16 @@ async fn assignees_must_be_able_to_respond() {
     let me = owner.principal.id.to_string();
     let stranger = uuid::Uuid::from_u128(3).to_string();
     let error = refused(assign(&[&me, &stranger]).await);
-    assert_eq!((error.fields[0].field.as_str(), error.fields[0].code), ("assignee_ids[1]", "not_found"));
+    assert_eq!(
+        (error.fields[0].field.as_str(), error.fields[0].code),
+        ("assignee_ids[1]", "unknown_reference")
+    );
 
     let assigned = ok(assign(&[&me]).await);
     assert_eq!((&assigned.assignee_ids[..], assigned.version), (&[me.clone()][..], 2));
     assert_eq!(ok(assign(&[&me]).await), assigned);
+    // The same person written twice is one.
+    assert_eq!(ok(assign(&[&me, &me.to_uppercase()]).await), assigned);
     let mine = wire::ListIncidentsRequest { assignee_id: vec![me.clone()], ..Default::default() };
     let listed = ok(world.incidents().list_incidents(rpc::request(&owner, mine)).await);
     assert_eq!(listed.items, [assigned]);
@@ -127,6 +135,35 @@ async fn assignees_must_be_able_to_respond() {
     world.deps.directory.faults().inject(path, 1, Fault::Fail(down));
     assert_eq!(refused(assign(&[&me]).await).kind, Kind::Unavailable);
     assert!(ok(assign(&[]).await).assignee_ids.is_empty());
+}
+
+#[tokio::test]
+async fn a_repeated_call_answers_the_same_whatever_others_say_by_now() {
+    let (world, owner) = everybody().await;
+    let team_of = team(&world, "payments").await;
+    let draft = wire::Service { team_id: Some(team_of.id.clone()), ..service("payment") };
+    let create = async || {
+        let message = wire::CreateServiceRequest { service: Some(draft.clone()) };
+        let request = rpc::keyed(&owner, "create", message).expect("a key");
+        ok(world.services().create_service(request).await)
+    };
+    let payment = create().await;
+    let mut teams = TeamServiceClient::new(world.deps.directory.transport("pulseops.auth.v1"));
+    ok(teams.delete_team(rpc::request(&owner, DeleteTeamRequest { id: team_of.id.clone() })).await);
+    assert_eq!(create().await, payment);
+
+    let incident = world.create_incident(&payment).await;
+    let assign = async || {
+        let assignee_ids = vec![owner.principal.id.to_string()];
+        let message = wire::AssignIncidentRequest { id: incident.id.clone(), assignee_ids };
+        let request = rpc::keyed(&owner, "assign", message).expect("a key");
+        ok(world.incidents().assign_incident(request).await)
+    };
+    let assigned = assign().await;
+    let down = platform::error::Error::unavailable("auth_down", "auth is away");
+    let path = "/pulseops.auth.v1.AccessService/CheckPermission";
+    world.deps.directory.faults().inject(path, 1, Fault::Fail(down));
+    assert_eq!(assign().await, assigned);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What automation does, with service tokens only.
 
+use platform::ctx::Ctx;
 use platform::error::Kind;
 use platform::rpc;
 use proto::api::v1::{Actor, ActorKind, Severity};
@@ -35,14 +36,42 @@ fn escalate(incident: &str, level: i32) -> wire::EscalateIncidentRequest {
     }
 }
 
+fn keyed<M>(cx: &Ctx, key: &str, message: M) -> tonic::Request<M> {
+    rpc::keyed(cx, key, message).expect("a key")
+}
+
+#[tokio::test]
+async fn automation_must_send_a_key() {
+    let world = World::new().await;
+    let incident = world.create_incident(&world.payment().await).await;
+    let (workflow, id) = (world.workflow(), incident.id.clone());
+    let severity = wire::SetSeverityRequest {
+        incident_id: id.clone(),
+        actor: runbook(),
+        severity: Severity::Low.into(),
+    };
+    let resolve =
+        wire::ResolveByAutomationRequest { incident_id: id.clone(), actor: runbook(), note: String::new() };
+    let mut responses = world.responses();
+    let errors = [
+        refused(responses.record_step(rpc::request(&workflow, step(&id))).await),
+        refused(responses.escalate_incident(rpc::request(&workflow, escalate(&id, 1))).await),
+        refused(responses.set_severity(rpc::request(&workflow, severity)).await),
+        refused(responses.resolve_by_automation(rpc::request(&workflow, resolve)).await),
+    ];
+    for error in errors {
+        assert_eq!((error.kind, error.code), (Kind::Invalid, "idempotency_key_required"));
+    }
+    assert_eq!((world.incident(&id).await, world.timeline(&id).await.len()), (incident, 1));
+}
+
 #[tokio::test]
 async fn steps_are_recorded_once_under_their_key() {
     let world = World::new().await;
     let incident = world.create_incident(&world.payment().await).await;
     let workflow = world.workflow();
     for _ in 0..2 {
-        let request = rpc::keyed(&workflow, "run-1/0/1", step(&incident.id)).expect("a key");
-        ok(world.responses().record_step(request).await);
+        ok(world.responses().record_step(keyed(&workflow, "run-1/0/1", step(&incident.id))).await);
     }
     let entries = world.timeline(&incident.id).await;
     assert_eq!((entries.len(), entries[1].kind()), (2, TimelineKind::Step));
@@ -50,7 +79,7 @@ async fn steps_are_recorded_once_under_their_key() {
     assert_eq!(world.incident(&incident.id).await.version, 1);
 
     let wrong = wire::RecordStepRequest { kind: TimelineKind::Resolved.into(), ..step(&incident.id) };
-    let error = refused(world.responses().record_step(rpc::request(&workflow, wrong)).await);
+    let error = refused(world.responses().record_step(keyed(&workflow, "wrong", wrong)).await);
     assert_eq!(error.fields[0].field, "kind");
 }
 
@@ -60,13 +89,13 @@ async fn escalation_ends_with_the_acknowledgement() {
     let incident = world.create_incident(&world.payment().await).await;
     let workflow = world.workflow();
     let state =
-        ok(world.responses().escalate_incident(rpc::request(&workflow, escalate(&incident.id, 1))).await);
+        ok(world.responses().escalate_incident(keyed(&workflow, "1", escalate(&incident.id, 1))).await);
     assert_eq!((state.status(), state.version), (IncidentStatus::Triggered, 2));
 
     let taken = wire::AcknowledgeIncidentRequest { id: incident.id.clone(), note: String::new() };
     ok(world.incidents().acknowledge_incident(rpc::request(&world.owner(), taken)).await);
     let state =
-        ok(world.responses().escalate_incident(rpc::request(&workflow, escalate(&incident.id, 2))).await);
+        ok(world.responses().escalate_incident(keyed(&workflow, "2", escalate(&incident.id, 2))).await);
     assert_eq!((state.status(), state.version), (IncidentStatus::Acknowledged, 3));
     let told = world.told().await;
     let escalated: Vec<i32> =
@@ -84,15 +113,15 @@ async fn automation_sets_the_severity_and_resolves() {
         actor: runbook(),
         severity: Severity::Critical.into(),
     };
-    ok(world.responses().set_severity(rpc::request(&workflow, worse)).await);
+    ok(world.responses().set_severity(keyed(&workflow, "worse", worse)).await);
     let resolve = wire::ResolveByAutomationRequest {
         incident_id: incident.id.clone(),
         actor: runbook(),
         note: "retried".to_owned(),
     };
-    for _ in 0..2 {
-        let state =
-            ok(world.responses().resolve_by_automation(rpc::request(&workflow, resolve.clone())).await);
+    for key in ["1", "2"] {
+        let request = keyed(&workflow, key, resolve.clone());
+        let state = ok(world.responses().resolve_by_automation(request).await);
         assert_eq!((state.status(), state.version), (IncidentStatus::Resolved, 3));
     }
     let incident = world.incident(&incident.id).await;

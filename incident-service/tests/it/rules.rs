@@ -1,5 +1,9 @@
 //! Rules are compiled when they are saved.
 
+use std::sync::Arc;
+
+use incident_service::engine::{Breaks, RuleSets};
+use incident_service::kinds::ServiceId;
 use platform::error::Kind;
 use platform::rpc;
 use proto::incident::v1 as wire;
@@ -74,4 +78,85 @@ async fn a_rule_can_be_tried_without_saving_it() {
     let bad = wire::ValidateRuleRequest { selection: "1 + 1".to_owned(), ..Default::default() };
     let error = refused(world.rules().validate_rule(rpc::request(&world.owner(), bad)).await);
     assert_eq!((error.fields[0].field.as_str(), error.fields[0].code), ("selection", "invalid_expression"));
+}
+
+#[tokio::test]
+async fn trying_a_rule_costs_no_more_than_its_limits() {
+    let world = World::new().await;
+    let attributes = |count: usize| (0..count).map(|n| (format!("a{n}"), String::new())).collect();
+    let sample = |count: usize| wire::SampleEvent {
+        name: "a".to_owned(),
+        attributes: attributes(count),
+        ..Default::default()
+    };
+    let request = |selection: &str, events: Vec<wire::SampleEvent>| {
+        let selection = selection.to_owned();
+        let message = wire::ValidateRuleRequest { selection, events, ..Default::default() };
+        rpc::request(&world.owner(), message)
+    };
+    let refused = async |selection: &str, events: Vec<wire::SampleEvent>| {
+        let error = refused(world.rules().validate_rule(request(selection, events)).await);
+        (error.fields[0].field.clone(), error.fields[0].code)
+    };
+    let all_in_all = "event.attributes.all(a, event.attributes.all(b, a != b && a.size() > b.size()))";
+    assert_eq!(refused(all_in_all, vec![]).await, ("selection".to_owned(), "invalid_expression"));
+    let endless = format!("1 == 1{}", "+1".repeat(2000));
+    assert_eq!(refused(&endless, vec![]).await, ("selection".to_owned(), "invalid_expression"));
+    let (field, _) = refused("event.name == 'a'", vec![sample(129)]).await;
+    assert!(field.starts_with("events[0].attributes"), "{field}");
+    let dear = "event.attributes.all(a, ['x', 'y', 'z', 'v', 'w'].all(b, !a.endsWith(b)))";
+    let dear = [dear; 4].join(" && ");
+    assert_eq!(refused(&dear, vec![sample(1); 100]).await, ("events".to_owned(), "too_many"));
+    let few = world.rules().validate_rule(request(&dear, vec![sample(128); 10])).await;
+    assert_eq!(ok(few).selected, [true; 10]);
+}
+
+#[tokio::test]
+async fn a_service_has_so_many_rules_at_most() {
+    let world = World::new().await;
+    let payment = world.payment().await;
+    world.create_rule(charges(&payment, each())).await;
+    // Copies of it: another id and slug each.
+    let copies = "INSERT INTO pulseops_incident.rules SELECT (jsonb_populate_record(r, jsonb_build_object( \
+        'id', gen_random_uuid(), 'slug', 'copy-' || n))).* FROM pulseops_incident.rules r, generate_series(1, 498) n";
+    world.db.admin().await.execute(copies, &[]).await.expect("copied");
+    let create = async |slug: &str| {
+        let rule = wire::Rule { slug: slug.to_owned(), ..charges(&payment, each()) };
+        let message = wire::CreateRuleRequest { rule: Some(rule) };
+        world.rules().create_rule(rpc::request(&world.owner(), message)).await
+    };
+    ok(create("the-last").await);
+    let error = refused(create("too-many").await);
+    assert_eq!((error.fields[0].field.as_str(), error.fields[0].code), ("rule.service_id", "too_many_rules"));
+}
+
+#[tokio::test]
+async fn only_rules_that_changed_are_compiled_again() {
+    let world = World::new().await;
+    let mut payment = world.payment().await;
+    let slugs = ["a", "b", "c"];
+    let mut rules = Vec::new();
+    for slug in slugs {
+        let rule = wire::Rule { slug: slug.to_owned(), ..charges(&payment, each()) };
+        rules.push(world.create_rule(rule).await);
+    }
+    let (sets, id) = (RuleSets::default(), payment.id.parse().expect("a UUID"));
+    let load = async || {
+        let mut tx = world.db.db("incident").begin_system("test").await.expect("a transaction");
+        let key = (world.org, ServiceId(id));
+        let mut found = sets.load(&mut tx, &[key], &mut Breaks::begin()).await.expect("loaded");
+        found.remove(&key).expect("the service's set")
+    };
+    let first = load().await;
+    assert_eq!(first.rules.len(), 3);
+    // Nothing that the engine reads.
+    payment.description = "takes money".to_owned();
+    world.update_service(payment, &["description"]).await;
+    assert!(Arc::ptr_eq(&load().await, &first));
+
+    let renamed = wire::Rule { name: "B".to_owned(), ..rules[1].clone() };
+    world.update_rule(renamed, &["name"]).await;
+    let second = load().await;
+    let same: Vec<bool> = first.rules.iter().zip(&second.rules).map(|(a, b)| Arc::ptr_eq(a, b)).collect();
+    assert_eq!((same, second.rules[1].row.name.as_str()), (vec![true, false, true], "B"));
 }

@@ -77,10 +77,8 @@ async fn what_is_over_is_swept() {
     world.send(&payment, [failed("a")]).await;
     world.settle().await;
     assert_eq!(world.number("SELECT count(*) FROM pulseops_incident.windows").await, 1);
-    world.db.advance(Duration::from_secs(60 + 300 + 61)).await;
-    let mut tx = world.db.db("incident").begin_system("test").await.expect("a transaction");
-    incident_service::store::windows::sweep(&mut tx, 100).await.expect("swept");
-    tx.commit().await.expect("committed");
+    world.db.advance(Duration::from_secs(60 + 300 + 121)).await;
+    world.sweep().await;
     assert_eq!(world.number("SELECT count(*) FROM pulseops_incident.windows").await, 0);
     assert_eq!(world.number("SELECT count(*) FROM pulseops_incident.seen_events").await, 0);
 }

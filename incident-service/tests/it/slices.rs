@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use futures::future::join_all;
+use platform::ctx::Ctx;
 use platform::rpc;
 use proto::events::v1::Event;
 use proto::incident::v1 as wire;
 
-use crate::world::{World, charges, count, draft, each, failed, ok};
+use crate::world::{World, charges, count, draft, each, failed, ok, record};
 
 #[tokio::test]
 async fn numbers_have_no_gaps_however_many_open_at_once() {
@@ -87,7 +88,7 @@ async fn five_hundred_incidents_are_one_commit() {
 }
 
 #[tokio::test]
-async fn events_of_several_services_and_organizations_keep_apart() {
+async fn events_of_several_services_keep_apart() {
     let world = World::new().await;
     let (payment, orders) =
         (world.payment().await, world.create_service(crate::world::service("orders")).await);
@@ -99,6 +100,78 @@ async fn events_of_several_services_and_organizations_keep_apart() {
     world.settle().await;
     let [incident] = &world.all_incidents().await[..] else { panic!("exactly one incident") };
     assert_eq!(incident.service_id, orders.id);
+}
+
+/// Nothing tells these organizations apart but their ids.
+#[tokio::test]
+async fn organizations_keep_apart_in_one_batch() {
+    let world = World::new().await;
+    let payment = world.payment().await;
+    world.create_rule(charges(&payment, count(3, 60))).await;
+    let theirs = world.stranger();
+    let admin = world.db.admin().await;
+    for table in ["services", "rules", "rule_sets"] {
+        let table = format!("pulseops_incident.{table}");
+        let copy = format!(
+            "INSERT INTO {table} \
+             SELECT (jsonb_populate_record(t, jsonb_build_object('org_id', '{}'))).* FROM {table} t",
+            theirs.org
+        );
+        admin.execute(&copy, &[]).await.expect("copied");
+    }
+    let now = world.db.source().now();
+    let (ours, of) = (world.owner(), |cx: &Ctx, id: &str| record(cx, &payment, failed(id), now));
+    // One key, so one partition and one batch.
+    let mixed = [of(&ours, "a"), of(&theirs, "a"), of(&ours, "b"), of(&theirs, "b"), of(&theirs, "c")];
+    world.deps.bus.append(incident_service::EVENTS.name, &mixed).await.expect("appended");
+    world.settle().await;
+    assert!(world.all_incidents().await.is_empty());
+    let of_theirs = async |what: &str, table: &str| {
+        let sql = format!("SELECT {what} FROM pulseops_incident.{table} WHERE org_id = '{}'", theirs.org);
+        world.number(&sql).await
+    };
+    assert_eq!(of_theirs("sum(number)::int8", "incidents").await, 1);
+    assert_eq!(of_theirs("count(*)", "seen_events").await, 3);
+
+    let mixed = [of(&theirs, "c"), of(&ours, "c"), of(&theirs, "d"), of(&theirs, "e"), of(&theirs, "f")];
+    world.deps.bus.append(incident_service::EVENTS.name, &mixed).await.expect("appended");
+    world.settle().await;
+    let [incident] = &world.all_incidents().await[..] else { panic!("exactly one incident") };
+    assert_eq!(incident.number, 1);
+    assert_eq!(world.all_alerts().await[0].count, 1);
+    assert_eq!(of_theirs("sum(count)::int8", "alerts").await, 2);
+    assert_eq!(of_theirs("count(*)", "incidents").await, 1);
+    assert_eq!(of_theirs("count(*)", "windows").await, 1);
+    let told = world.told().await;
+    let mut orgs: Vec<_> = told.iter().map(|(record, _)| record.record.envelope.org).collect();
+    orgs.sort_unstable();
+    let mut expected = vec![world.org, theirs.org];
+    expected.sort_unstable();
+    assert_eq!(orgs, expected);
+}
+
+#[tokio::test]
+async fn whatever_stands_in_an_event_pages_somebody() {
+    let world = World::new().await;
+    let payment = world.payment().await;
+    let rule = wire::Rule { title: "{attributes.message}".to_owned(), ..charges(&payment, each()) };
+    let grouped = vec!["message".to_owned(), "host".to_owned()];
+    world.create_rule(wire::Rule { group_by: grouped, ..rule }).await;
+    let event = |id: &str, attributes: &[(&str, &str)]| Event {
+        attributes: attributes.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        ..failed(id)
+    };
+    let events = [
+        event("a", &[("message", "no\0such\nfile"), ("host", "x")]),
+        event("b", &[]),
+        event("c", &[("message", "a,b"), ("host", "c")]),
+        event("d", &[("message", "a"), ("host", "b,c")]),
+    ];
+    world.send(&payment, events).await;
+    world.settle().await;
+    let titles: Vec<String> = world.all_incidents().await.into_iter().map(|i| i.title).collect();
+    assert_eq!(titles, ["no\u{FFFD}such file", "Charges fail", "a,b", "a"]);
+    assert_eq!(world.number("SELECT count(*) FROM pulseops_bus.dead_letters").await, 0);
 }
 
 #[tokio::test]

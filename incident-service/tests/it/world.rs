@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use incident_service::sweep::Sweeper;
 use incident_service::{Config, EVENTS, INCIDENTS, MIGRATIONS, NAME};
 use platform::bus::{Delivered, Envelope, Record, TailFrom};
 use platform::ctx::{Ctx, OrgId, Principal, Trace};
@@ -206,12 +207,22 @@ impl World {
     }
 
     pub fn record(&self, service: &wire::Service, event: Event, now: DateTime<Utc>) -> Record {
-        let accepted_at = Some(proto::time::to_timestamp(now));
-        let time = event.time.or(accepted_at);
-        let event = Event { service: service.id.clone(), accepted_at, time, ..event };
-        let ty = "pulseops.event.received.v1";
-        let envelope = Envelope::new(&self.owner(), "gateway", ty, &service.id, 0);
-        Record::new(format!("{}/{}", self.org, service.id), envelope, &event)
+        Record {
+            key: format!("{}/{}", self.org, service.id).into(),
+            ..record(&self.owner(), service, event, now)
+        }
+    }
+
+    /// Forgets what is over, as every process does now and then.
+    pub async fn sweep(&self) {
+        let idle = self.db.deps_of(proto::descriptor_pool());
+        let sweeper = Sweeper::new(&self.db.db(NAME), idle.bus.clone(), self.db.source());
+        sweeper.step().await.expect("swept");
+    }
+
+    /// Waits until there are so many incidents; oldest first.
+    pub async fn until_incidents(&self, count: usize) -> Vec<wire::Incident> {
+        eventually(SOON, async || Some(self.all_incidents().await).filter(|all| all.len() == count)).await
     }
 
     /// Waits until every event was handled and every outbox row was sent.
@@ -252,6 +263,15 @@ impl World {
     pub async fn number(&self, sql: &str) -> i64 {
         self.db.admin().await.query_one(sql, &[]).await.expect("a query").get(0)
     }
+}
+
+/// What the gateway puts on the bus for `cx`'s organization, under a key of its own choice.
+pub fn record(cx: &Ctx, service: &wire::Service, event: Event, now: DateTime<Utc>) -> Record {
+    let accepted_at = Some(proto::time::to_timestamp(now));
+    let time = event.time.or(accepted_at);
+    let event = Event { service: service.id.clone(), accepted_at, time, ..event };
+    let envelope = Envelope::new(cx, "gateway", "pulseops.event.received.v1", &service.id, 0);
+    Record::new("any", envelope, &event)
 }
 
 async fn start(deps: &Deps) {

@@ -3,6 +3,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use ingest::{Limits, NotWritten, Pipeline, Refused, Silent, Sink, Weigh};
 use proptest::prelude::*;
 use tokio::sync::Semaphore;
@@ -126,14 +127,36 @@ async fn a_request_larger_than_the_buffer_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_worker_that_dies_leaves_nobody_waiting() {
-    let (pipeline, worker) = Pipeline::new(Store::new(0, None), limits(), Arc::new(Silent));
-    let ack = pipeline.submit(items(&[1])).unwrap();
-    let task = tokio::spawn(worker.run());
-    task.abort();
-    let _ = task.await;
-    drop(pipeline);
-    assert_eq!(ack.durable().await, Err(NotWritten::Abandoned));
+async fn a_last_worker_that_dies_leaves_nobody_waiting() {
+    let store = Store::new(0, None);
+    let (pipeline, mut worker) = Pipeline::new(store.clone(), limits(), Arc::new(Silent));
+    let in_flight = pipeline.submit(items(&[1, 2, 3, 4, 5, 6])).unwrap();
+    let waiting = pipeline.submit(items(&[7])).unwrap();
+    // It is in the middle of a write that does not come back.
+    assert!(worker.step().now_or_never().is_none());
+    drop(worker);
+    assert_eq!(in_flight.durable().await, Err(NotWritten::Abandoned));
+    assert_eq!(waiting.durable().await, Err(NotWritten::Abandoned));
+    assert_eq!(pipeline.waiting(), 0);
+    assert_eq!(pipeline.submit(items(&[8])).err(), Some(Refused::Closed));
+    assert!(store.batches().is_empty());
+}
+
+#[tokio::test]
+async fn the_others_go_on_when_a_worker_dies() {
+    let store = Store::new(0, None);
+    let (pipeline, mut first) = Pipeline::new(store.clone(), limits(), Arc::new(Silent));
+    let second = pipeline.worker(store.clone());
+    let lost = pipeline.submit(items(&[1, 2, 3, 4, 5, 6])).unwrap();
+    assert!(first.step().now_or_never().is_none());
+    drop(first);
+    assert_eq!(lost.durable().await, Err(NotWritten::Abandoned));
+    // The room of what was in flight is free again.
+    let taken = pipeline.submit(items(&[7, 8, 9])).unwrap();
+    store.permits.add_permits(1);
+    pipeline.close();
+    second.run().await;
+    assert_eq!(taken.durable().await, Ok(()));
 }
 
 proptest! {

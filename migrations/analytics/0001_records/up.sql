@@ -30,6 +30,7 @@ CREATE TABLE incident_records (
 );
 
 CREATE INDEX incident_records_created_at_idx ON incident_records (org_id, created_at, incident_id);
+CREATE INDEX incident_records_team_idx ON incident_records (org_id, team_id, created_at, incident_id) WHERE team_id IS NOT NULL;
 CREATE INDEX incident_records_service_idx ON incident_records (org_id, service_id, created_at, incident_id);
 
 SELECT pulseops.tenant_table('incident_records');

@@ -119,6 +119,7 @@ CREATE TABLE refresh_tokens (
 CREATE INDEX refresh_tokens_session_id_idx ON refresh_tokens (org_id, session_id);
 CREATE INDEX refresh_tokens_expires_at_idx ON refresh_tokens (expires_at);
 
+-- An API key is of a user and may do no more than that user; an integration key is of a service, and of nobody.
 -- `service_id` names a service of incident-service: a bare id, checked when the key is made.
 CREATE TABLE api_keys (
     org_id uuid NOT NULL,
@@ -128,6 +129,7 @@ CREATE TABLE api_keys (
     prefix text NOT NULL,
     hash bytea NOT NULL,
     scopes text[] NOT NULL,
+    user_id uuid,
     service_id uuid,
     expires_at timestamptz,
     last_used_at timestamptz,
@@ -140,10 +142,13 @@ CREATE TABLE api_keys (
     CONSTRAINT api_keys_pkey PRIMARY KEY (org_id, id),
     CONSTRAINT api_keys_hash_key UNIQUE (hash),
     CONSTRAINT api_keys_org_id_fkey FOREIGN KEY (org_id) REFERENCES organizations (org_id),
+    CONSTRAINT api_keys_user_id_fkey FOREIGN KEY (org_id, user_id) REFERENCES users (org_id, id),
     CONSTRAINT api_keys_kind_check CHECK (kind IN ('api', 'integration')),
+    CONSTRAINT api_keys_user_id_check CHECK ((kind = 'api') = (user_id IS NOT NULL)),
     CONSTRAINT api_keys_service_id_check CHECK ((kind = 'integration') = (service_id IS NOT NULL))
 );
 CREATE INDEX api_keys_created_at_idx ON api_keys (org_id, kind, created_at, id);
+CREATE INDEX api_keys_user_id_idx ON api_keys (org_id, user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX api_keys_service_id_idx ON api_keys (org_id, service_id, created_at, id) WHERE service_id IS NOT NULL;
 
 -- Ed25519 seeds, sealed with a key of the deployment's secret. A retired one still verifies until its last token has ended.

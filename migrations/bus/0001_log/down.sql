@@ -4,5 +4,5 @@
 DROP FUNCTION dismiss(text);
 DROP FUNCTION admit(text);
 DROP FUNCTION append(text, int4[], int4[], bytea[]);
-DROP TABLE dead_letters, processes, log, partitions, topics;
+DROP TABLE idempotency_keys, dead_letters, processes, log, partitions, topics;
 DELETE FROM pulseops.exempt_tables WHERE schema_name = 'pulseops_bus';

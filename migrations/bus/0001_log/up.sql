@@ -1,4 +1,4 @@
--- Why: the log of the `postgres` bus engine (a row is a chunk of records, not a record), who follows it, and the dead letters of every consumer.
+-- Why: the log of the `postgres` bus engine (a row is a chunk of records, not a record), who follows it, the dead letters of every consumer, and the keys of requests about them.
 -- Lock: none that anybody waits for; everything here is new.
 
 CREATE TABLE topics (
@@ -74,11 +74,26 @@ CREATE TABLE dead_letters (
 );
 CREATE INDEX dead_letters_replay_idx ON dead_letters (consumer, topic, partition) WHERE state = 'replay';
 
+-- As migrations/mechanisms makes it for services: the gateway answers for dead letters and has no schema of its own.
+CREATE TABLE idempotency_keys (
+    org_id uuid NOT NULL,
+    principal text NOT NULL,
+    rpc text NOT NULL,
+    key text NOT NULL,
+    request_hash bytea NOT NULL,
+    response bytea NOT NULL,
+    created_at timestamptz NOT NULL,
+    expires_at timestamptz NOT NULL,
+    CONSTRAINT idempotency_keys_pkey PRIMARY KEY (org_id, principal, rpc, key)
+);
+CREATE INDEX idempotency_keys_expires_at_idx ON idempotency_keys (expires_at);
+
 SELECT pulseops.system_table('topics', 'the log belongs to no tenant');
 SELECT pulseops.system_table('partitions', 'the log belongs to no tenant');
 SELECT pulseops.system_table('log', 'the log holds the records of all tenants; only the bus and consumers read it');
 SELECT pulseops.system_table('processes', 'processes belong to no tenant');
 SELECT pulseops.tenant_table('dead_letters');
+SELECT pulseops.tenant_table('idempotency_keys');
 
 -- Appends chunks to partitions of one topic, several to one partition in the order given. The partition's row is locked, not updated;
 -- the next offset comes from the log's index. Offsets are contiguous, so a reader that finds a gap has fallen behind retention.

@@ -38,7 +38,6 @@ CREATE TABLE rules (
     slug text NOT NULL,
     name text NOT NULL,
     selection text NOT NULL,
-    event_names text[] NOT NULL,
     condition jsonb NOT NULL,
     group_by text[] NOT NULL,
     generation int8 NOT NULL,
@@ -65,7 +64,8 @@ CREATE INDEX rules_service_id_idx ON rules (org_id, service_id);
 CREATE INDEX rules_created_at_idx ON rules (org_id, created_at, id);
 CREATE INDEX rules_name_idx ON rules (org_id, name, id);
 
--- What the engine compares at every batch: the version moves with every change of the service or of one of its rules.
+-- What the engine compares at every batch: the version moves with every change of one of the service's rules, or of what the engine reads
+-- of the service.
 CREATE TABLE rule_sets (
     org_id uuid NOT NULL,
     service_id uuid NOT NULL,
@@ -124,6 +124,8 @@ CREATE TABLE incidents (
 ) WITH (fillfactor = 80);
 CREATE INDEX incidents_created_at_idx ON incidents (org_id, created_at, id);
 CREATE INDEX incidents_service_id_idx ON incidents (org_id, service_id, created_at, id);
+CREATE INDEX incidents_team_id_idx ON incidents (org_id, team_id, created_at, id) WHERE team_id IS NOT NULL;
+CREATE INDEX incidents_severity_idx ON incidents (org_id, severity, created_at, id);
 CREATE INDEX incidents_open_idx ON incidents (org_id, created_at, id) WHERE status <> 'resolved';
 
 -- The index behind the filter by assignee: under row-level security a GIN index on the array is not used.
@@ -136,7 +138,7 @@ CREATE TABLE incident_assignees (
 );
 CREATE INDEX incident_assignees_incident_id_idx ON incident_assignees (org_id, incident_id);
 
--- Leased work: `due_at` is when an alert that stayed quiet resolves itself.
+-- Leased work: `due_at` is when an alert that stayed quiet resolves itself, or one without an incident is to get it.
 CREATE TABLE alerts (
     org_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -171,6 +173,9 @@ CREATE TABLE alerts (
 CREATE UNIQUE INDEX alerts_open_key ON alerts (org_id, service_id, source_id, dedup_key) WHERE status = 'firing';
 CREATE INDEX alerts_resolved_idx ON alerts (org_id, service_id, source_id, dedup_key, resolved_at) WHERE status = 'resolved';
 CREATE INDEX alerts_started_at_idx ON alerts (org_id, started_at, id);
+CREATE INDEX alerts_firing_idx ON alerts (org_id, started_at, id) WHERE status = 'firing';
+CREATE INDEX alerts_service_id_idx ON alerts (org_id, service_id, started_at, id);
+CREATE INDEX alerts_dedup_key_idx ON alerts (org_id, dedup_key, started_at, id);
 CREATE INDEX alerts_incident_id_idx ON alerts (org_id, incident_id, started_at, id) WHERE incident_id IS NOT NULL;
 CREATE INDEX alerts_due_idx ON alerts (due_at) WHERE due_at IS NOT NULL;
 

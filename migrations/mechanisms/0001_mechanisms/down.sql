@@ -2,6 +2,6 @@
 -- Lock: ACCESS EXCLUSIVE on these tables; stop the service first.
 
 SELECT pulseops_bus.dismiss(current_schema()::text);
-DROP TABLE inbox, members, positions, outbox;
+DROP TABLE members, positions, outbox;
 DELETE FROM pulseops.exempt_tables
-WHERE schema_name = current_schema() AND table_name IN ('inbox', 'members', 'positions', 'outbox');
+WHERE schema_name = current_schema() AND table_name IN ('members', 'positions', 'outbox');

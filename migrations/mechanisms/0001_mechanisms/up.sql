@@ -1,4 +1,4 @@
--- Why: what every service needs to tell and to hear: its outbox, its consumers' positions and members, and the versions they have applied.
+-- Why: what every service needs to tell and to hear: its outbox, its consumers' positions and members.
 -- Lock: none that anybody waits for; everything here is new.
 
 CREATE TABLE outbox (
@@ -15,10 +15,13 @@ CREATE TABLE outbox (
     frame bytea NOT NULL,
     created_at timestamptz NOT NULL,
     sent_at timestamptz,
+    held_at timestamptz,
     CONSTRAINT outbox_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
 ALTER TABLE outbox ALTER COLUMN frame SET STORAGE EXTERNAL;
 CREATE INDEX outbox_unsent_idx ON outbox (id) WHERE sent_at IS NULL;
+-- Rows that the bus refuses: later events of their aggregates wait for them. Almost always empty.
+CREATE INDEX outbox_held_idx ON outbox (aggregate_id, id) WHERE held_at IS NOT NULL;
 -- Consumers ignore a version that they have applied: a second event under one version would be lost, so it is refused here.
 CREATE UNIQUE INDEX outbox_aggregate_version_key ON outbox (aggregate_id, version, topic) WHERE version > 0;
 
@@ -42,17 +45,8 @@ CREATE TABLE members (
     CONSTRAINT members_pkey PRIMARY KEY (consumer, owner)
 ) WITH (fillfactor = 20, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 200, autovacuum_vacuum_cost_delay = 0);
 
-CREATE TABLE inbox (
-    consumer text NOT NULL,
-    aggregate_id text NOT NULL,
-    version int8 NOT NULL,
-    seen_at timestamptz NOT NULL,
-    CONSTRAINT inbox_pkey PRIMARY KEY (consumer, aggregate_id)
-) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
-
 SELECT pulseops.system_table('outbox', 'the relay moves the rows of all tenants');
 SELECT pulseops.system_table('positions', 'positions belong to no tenant');
 SELECT pulseops.system_table('members', 'processes belong to no tenant');
-SELECT pulseops.system_table('inbox', 'versions of aggregates, read by batch consumers only');
 
 SELECT pulseops_bus.admit(current_schema()::text);

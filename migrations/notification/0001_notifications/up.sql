@@ -50,13 +50,17 @@ CREATE TABLE contact_methods (
 CREATE INDEX contact_methods_user_id_idx ON contact_methods (org_id, user_id, id);
 CREATE UNIQUE INDEX contact_methods_address_key ON contact_methods (org_id, user_id, kind, address_digest) WHERE archived_at IS NULL;
 
--- Names for trails and answers, and the account's own address, as auth last said them.
+-- Names for trails and answers, the account's own address and its standing, as auth last said them.
 CREATE TABLE people (
     org_id uuid NOT NULL,
     user_id uuid NOT NULL,
     name text NOT NULL,
     -- The address that the account was registered with: a contact method with it needs no proof.
     verified_digest bytea,
+    -- The account is disabled or archived: its person is told of nothing.
+    inactive bool NOT NULL,
+    -- Version of the user in auth that said so: older words change nothing.
+    version int8 NOT NULL,
     seen_at timestamptz NOT NULL,
     CONSTRAINT people_pkey PRIMARY KEY (org_id, user_id)
 );
@@ -112,10 +116,15 @@ CREATE TABLE notifications (
     order_key text NOT NULL,
     sequence int8 NOT NULL,
     decided_at timestamptz NOT NULL,
-    -- The incident's status when it was decided to tell; an incident that has moved on since cancels. NULL: nothing cancels.
+    -- The incident's status when it was decided to tell; an incident that has moved on since cancels. NULL: about no incident.
     decided_status text CONSTRAINT notifications_decided_status_check CHECK (decided_status IN ('triggered', 'acknowledged', 'resolved')),
     -- Attempts up to this number belong to budgets that are spent (a replay grants a new one).
     spent int4 NOT NULL,
+    -- The incident's timeline has that attempts of this budget fail.
+    failing_told bool NOT NULL,
+    -- What the incident's timeline is owed besides the end: whom the message leaves out (on one notification of a
+    -- message), the death before a replay. Until it is told.
+    notes jsonb,
     created_at timestamptz NOT NULL,
     delivered_at timestamptz,
     ended_at timestamptz,
@@ -130,9 +139,13 @@ CREATE TABLE notifications (
     CONSTRAINT notifications_contact_method_id_fkey FOREIGN KEY (org_id, contact_method_id) REFERENCES contact_methods (org_id, id)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX notifications_due_at_idx ON notifications (due_at) WHERE due_at IS NOT NULL;
-CREATE INDEX notifications_order_key_idx ON notifications (org_id, order_key, sequence) WHERE due_at IS NOT NULL;
+CREATE INDEX notifications_order_key_idx ON notifications (org_id, order_key, sequence);
 CREATE INDEX notifications_message_id_idx ON notifications (org_id, message_id);
 CREATE INDEX notifications_incident_id_idx ON notifications (org_id, incident_id, id) WHERE incident_id IS NOT NULL;
+CREATE INDEX notifications_channel_id_idx ON notifications (org_id, channel_id, id) WHERE channel_id IS NOT NULL;
+CREATE INDEX notifications_user_id_idx ON notifications (org_id, user_id, id) WHERE user_id IS NOT NULL;
+-- What people look for; delivered ones are too many and pending ones too short-lived to be worth an entry.
+CREATE INDEX notifications_status_idx ON notifications (org_id, status, id) WHERE status IN ('dead', 'cancelled');
 
 -- Written by the claim, before anything is sent: an attempt without an end is one that was maybe sent.
 CREATE TABLE attempts (

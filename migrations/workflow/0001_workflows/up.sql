@@ -1,7 +1,7 @@
 -- Why: what people configure (workflows, escalation policies), what runs because of it, and the incidents' states as this service has heard of them.
 -- Lock: none that anybody waits for; everything here is new.
 
--- `steps` is an encoded pulseops.workflow.v1.Workflow that holds its steps and nothing else.
+-- `steps` is an encoded pulseops.workflow.v1.Workflow that holds its steps and nothing else; in it the values of http steps' headers are sealed.
 CREATE TABLE workflows (
     org_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -26,6 +26,7 @@ CREATE TABLE workflows (
 );
 CREATE INDEX workflows_created_at_idx ON workflows (org_id, created_at, id);
 CREATE INDEX workflows_name_idx ON workflows (org_id, name, id);
+CREATE INDEX workflows_live_idx ON workflows (org_id) WHERE archived_at IS NULL AND NOT disabled;
 
 -- `levels` is an encoded pulseops.workflow.v1.EscalationPolicy that holds its levels and nothing else;
 -- `target_names` has the names of the targets as they were when they were checked.
@@ -65,6 +66,7 @@ CREATE TABLE incident_states (
 
 -- A run is leased work: due_at is null when nothing is left to do, its timeline entries included. `program_id` is the workflow or policy
 -- (nil for the built-in policy); `origin` says what started it (`event:<version>` or `step:<run>:<path>`), so that the same thing starts it once.
+-- Each kind has a driver of its own: what hangs in a workflow's step must not keep a page waiting.
 CREATE TABLE runs (
     org_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -99,7 +101,9 @@ CREATE TABLE runs (
     CONSTRAINT runs_status_check CHECK (status IN ('held', 'running', 'succeeded', 'failed', 'cancelled')),
     CONSTRAINT runs_due_at_check CHECK (due_at IS NOT NULL OR status IN ('succeeded', 'failed', 'cancelled'))
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
-CREATE INDEX runs_due_at_idx ON runs (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX runs_due_policy_idx ON runs (due_at) WHERE due_at IS NOT NULL AND kind = 'policy';
+CREATE INDEX runs_due_workflow_idx ON runs (due_at) WHERE due_at IS NOT NULL AND kind = 'workflow';
+CREATE INDEX runs_status_idx ON runs (org_id, status, id DESC);
 CREATE INDEX runs_program_id_idx ON runs (org_id, program_id, id DESC);
 CREATE INDEX runs_incident_id_idx ON runs (org_id, incident_id, id DESC);
 

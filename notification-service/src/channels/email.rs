@@ -19,6 +19,8 @@ use crate::config::{Smtp, SmtpTls};
 /// Codes about our own login (RFC 4954): the operator's to repair, no word about the recipient.
 const LOGIN_CODES: [u16; 4] = [530, 534, 535, 538];
 
+const NO_SERVER: &str = "no mail server is configured (smtp.host)";
+
 /// Email over SMTP; unusable while no server is configured.
 pub struct Email(Option<Server>);
 
@@ -98,8 +100,8 @@ impl Channel for Email {
         format!("{first}***@{domain}")
     }
 
-    fn is_usable(&self) -> bool {
-        self.0.is_some()
+    fn hindrance(&self) -> Option<&'static str> {
+        self.0.is_none().then_some(NO_SERVER)
     }
 
     fn needs_proof(&self) -> bool {
@@ -108,11 +110,14 @@ impl Channel for Email {
 
     async fn deliver(&self, to: &Destination, message: &Rendered, now: DateTime<Utc>) -> Answer {
         let Some(server) = &self.0 else {
-            return Answer::retry("no mail server is configured (smtp.host)");
+            return Answer::retry(NO_SERVER);
         };
         let mail = match server.mail(to, message, now) {
             Ok(mail) => mail,
-            Err(error) => return Answer::new(Verdict::Refused, 0, error.chain()),
+            Err(error) => {
+                tracing::warn!(notification.key = message.key, error = error.chain(), "no mail can be made");
+                return Answer::refused("the address or the subject makes no mail");
+            }
         };
         match server.transport.send(mail).await {
             Ok(response) => Answer::new(
@@ -120,17 +125,49 @@ impl Channel for Email {
                 i32::from(u16::from(response.code())),
                 "accepted by the mail server",
             ),
-            Err(error) => refused(error.status().map(u16::from), &chain(&error)),
+            Err(error) => {
+                let said = chain(&error);
+                tracing::warn!(notification.key = message.key, error = said, "the mail server took no mail");
+                match error.status().map(u16::from) {
+                    Some(code) => refused(code, &said),
+                    None if error.is_timeout() => Answer::retry("the mail server did not answer in time"),
+                    None if error.is_tls() => Answer::retry("no TLS connection with the mail server"),
+                    None => Answer::retry("the mail server could not be reached"),
+                }
+            }
         }
     }
 }
 
-fn refused(code: Option<u16>, detail: &str) -> Answer {
+/// What the mail server's `code` means. Of what it `said` only the enhanced code (RFC 3463) is kept:
+/// its words hold addresses and tell about the operator's server.
+fn refused(code: u16, said: &str) -> Answer {
+    let is_login = LOGIN_CODES.contains(&code);
     let verdict = match code {
-        Some(code) if (500..600).contains(&code) && !LOGIN_CODES.contains(&code) => Verdict::Refused,
+        500..600 if !is_login => Verdict::Refused,
         _ => Verdict::Retry { after: None },
     };
-    Answer::new(verdict, code.map_or(0, i32::from), detail)
+    let meaning = match code {
+        _ if is_login => "the mail server refused our login",
+        550 | 551 | 553 => "the mail server refused the recipient",
+        452 | 552 => "the recipient's mailbox is full",
+        500..600 => "the mail server refused the mail",
+        _ => "the mail server asks to try again later",
+    };
+    let codes = match enhanced(said) {
+        Some(enhanced) => format!("{code} {enhanced}"),
+        None => code.to_string(),
+    };
+    Answer::new(verdict, i32::from(code), format!("{meaning} ({codes})"))
+}
+
+/// The first word that is an enhanced status code, as `5.1.1`.
+fn enhanced(said: &str) -> Option<&str> {
+    let is_number = |part: &str| (1..=3).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    said.split_whitespace().find(|word| {
+        let parts: Vec<&str> = word.split('.').collect();
+        matches!(parts[..], ["2" | "4" | "5", subject, detail] if is_number(subject) && is_number(detail))
+    })
 }
 
 #[cfg(test)]
@@ -145,16 +182,26 @@ mod tests {
         for bad in ["", "ada", "ada@", "@example.com", "a b@example.com", "a@b\r\nBcc: c@d.e"] {
             assert_eq!(email.check(bad).expect_err(bad).code, "email");
         }
-        assert!(!email.is_usable());
+        assert_eq!(email.hindrance(), Some(NO_SERVER));
     }
 
     #[test]
     fn codes_of_the_server_decide() {
         let verdict = |code| refused(code, "").verdict;
-        assert_eq!(verdict(Some(550)), Verdict::Refused);
-        assert_eq!(verdict(Some(535)), Verdict::Retry { after: None });
-        assert_eq!(verdict(Some(451)), Verdict::Retry { after: None });
-        assert_eq!(verdict(None), Verdict::Retry { after: None });
+        assert_eq!(verdict(550), Verdict::Refused);
+        assert_eq!(verdict(535), Verdict::Retry { after: None });
+        assert_eq!(verdict(451), Verdict::Retry { after: None });
+    }
+
+    #[test]
+    fn of_the_servers_words_only_codes_are_kept() {
+        let detail = |code, said| refused(code, said).detail;
+        let said = "permanent error (550): 5.1.1 <ada@example.com>: Recipient address rejected";
+        assert_eq!(detail(550, said), "the mail server refused the recipient (550 5.1.1)");
+        let login = "permanent error (535): 5.7.8 Error for pulse@10.1.2.3";
+        assert_eq!(detail(535, login), "the mail server refused our login (535 5.7.8)");
+        assert_eq!(detail(452, "mailbox full"), "the recipient's mailbox is full (452)");
+        assert_eq!(detail(421, "4.x.2 4.1 10.0.0.1 later"), "the mail server asks to try again later (421)");
     }
 
     #[test]

@@ -5,7 +5,10 @@ use platform::error::Result;
 use super::{Answer, Channel, Destination, Rendered, Verdict, address_fault};
 
 /// A line in the server's log: for a laptop, and for when nobody can be reached.
-pub struct Log;
+pub struct Log {
+    /// Whether those who choose it read the log.
+    pub is_read: bool,
+}
 
 #[async_trait]
 impl Channel for Log {
@@ -18,6 +21,10 @@ impl Channel for Log {
 
     fn shorten(&self, _: &str) -> String {
         "log".to_owned()
+    }
+
+    fn hindrance(&self) -> Option<&'static str> {
+        (!self.is_read).then_some("the server's log reaches nobody here (notification.log_channel)")
     }
 
     async fn deliver(&self, _: &Destination, message: &Rendered, _: DateTime<Utc>) -> Answer {

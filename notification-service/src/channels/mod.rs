@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::kinds::Kind;
 
 /// Where a message goes.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     /// As [`Channel::check`] returned it.
     pub address: String,
@@ -54,19 +54,34 @@ pub enum Verdict {
     Refused,
 }
 
+/// Characters of [`Answer::detail`].
+const MAX_DETAIL: usize = 200;
+
 /// What became of one attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub verdict: Verdict,
     /// HTTP status or SMTP code; 0 when there was no answer.
     pub status: i32,
-    /// One line for the trail; holds no secret.
+    /// One line for the trail, which every viewer reads: at most [`MAX_DETAIL`] characters of our own
+    /// words. It holds no secret and no address.
     pub detail: String,
 }
 
 impl Answer {
     fn new(verdict: Verdict, status: i32, detail: impl Into<String>) -> Self {
-        Self { verdict, status, detail: detail.into() }
+        let detail = detail.into().chars().take(MAX_DETAIL).collect();
+        Self { verdict, status, detail }
+    }
+
+    /// It never will, and nothing was sent.
+    pub fn refused(detail: impl Into<String>) -> Self {
+        Self::new(Verdict::Refused, 0, detail)
+    }
+
+    /// Nothing was sent: not before this long.
+    pub fn not_before(after: Duration, detail: impl Into<String>) -> Self {
+        Self::new(Verdict::Retry { after: Some(after) }, 0, detail)
     }
 
     /// No answer in time, or something broke on the way.
@@ -87,9 +102,9 @@ pub trait Channel: Send + Sync {
     /// A form of the address that gives nothing away.
     fn shorten(&self, address: &str) -> String;
 
-    /// Whether this deployment can send this way at all.
-    fn is_usable(&self) -> bool {
-        true
+    /// Why this deployment reaches nobody this way; `None` when it can.
+    fn hindrance(&self) -> Option<&'static str> {
+        None
     }
 
     /// Whether messages are signed with a secret of the destination.
@@ -121,7 +136,7 @@ impl Registry {
         Ok(Self {
             webhook: webhook::Webhook::new(egress, timeout),
             email: email::Email::new(&config.smtp)?,
-            log: log::Log,
+            log: log::Log { is_read: config.delivery.log_channel },
         })
     }
 

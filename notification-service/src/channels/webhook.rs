@@ -99,7 +99,7 @@ impl Channel for Webhook {
             .as_ref()
             .and_then(|secret| signature(secret.expose(), &message.key, timestamp, &message.json));
         let Some(signature) = signature else {
-            return Answer::new(Verdict::Refused, 0, "the signing secret is damaged");
+            return Answer::refused("the signing secret is damaged");
         };
         let request = Url::parse(&to.address)
             .map_err(Error::internal)
@@ -114,21 +114,21 @@ impl Channel for Webhook {
                 read_status(answer.status, asked.and_then(|value| retry_after(value, now)))
             }
             // The address itself is wrong or not allowed: trying again does not change it.
-            Err(error) if error.kind == Kind::Invalid => Answer::new(Verdict::Refused, 0, error.detail),
+            Err(error) if error.kind == Kind::Invalid => Answer::refused(error.detail),
             Err(error) => Answer::retry(error.detail),
         }
     }
 }
 
-/// What a status says about the next attempt. Everything that may pass by itself is tried again;
-/// 410 and the other 4xx say that this request will never be taken, and redirects are not followed,
-/// because they would lead around the address that somebody checked.
+/// What a status says about the next attempt. Only 410 is final, as Standard Webhooks says: a receiver
+/// that is being deployed or whose proxy lost its rights answers any other 4xx for a while. Redirects
+/// are not followed, because they would lead around the address that somebody checked.
 fn read_status(status: StatusCode, after: Option<Duration>) -> Answer {
     let code = i32::from(status.as_u16());
     let verdict = match status.as_u16() {
         200..=299 => Verdict::Delivered,
-        408 | 409 | 425 | 429 | 500..=599 => Verdict::Retry { after },
-        _ => Verdict::Refused,
+        410 | 300..=399 => Verdict::Refused,
+        _ => Verdict::Retry { after },
     };
     let detail = match (verdict, status.as_u16()) {
         (_, 410) => "the receiver is gone for good".to_owned(),
@@ -163,10 +163,10 @@ mod tests {
         for code in [200, 201, 202, 204, 299] {
             assert_eq!(verdict(code), Verdict::Delivered, "{code}");
         }
-        for code in [408, 409, 425, 429, 500, 502, 503, 504, 599] {
+        for code in [400, 401, 403, 404, 408, 409, 422, 425, 429, 500, 502, 503, 504, 599] {
             assert_eq!(verdict(code), Verdict::Retry { after }, "{code}");
         }
-        for code in [100, 301, 302, 307, 400, 401, 403, 404, 410, 422] {
+        for code in [301, 302, 307, 410] {
             assert_eq!(verdict(code), Verdict::Refused, "{code}");
         }
     }

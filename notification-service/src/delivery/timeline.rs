@@ -1,17 +1,19 @@
-//! How an incident's timeline hears of a delivery: after its end, once for each, however often it is
-//! told. Until that has worked the row stays due.
+//! What an incident's timeline hears of a delivery, always after an attempt: that attempts fail, once;
+//! how it ended; and what waits in its row. An ended row stays due until that is told, however
+//! often it takes; each thing is told under a key of its own.
 
 use chrono::TimeDelta;
 use platform::ctx::Ctx;
 use platform::error::{Error, Kind, Result};
 use platform::leased::{self, Claim, Outcome, Work};
 use proto::api::v1::Actor;
+use proto::incident::v1::RecordStepRequest;
 use proto::incident::v1::record_step_request::Data;
-use proto::incident::v1::{NotificationData, RecordStepRequest, TimelineKind};
 
 use super::{Deliverer, Job};
-use crate::kinds::Status;
-use crate::store::notifications::Notification;
+use crate::kinds::{AttemptOutcome, Status};
+use crate::notes::{self, Note};
+use crate::store::notifications::{self, Notification};
 
 /// Shortest and longest wait before an ended delivery tells the timeline again.
 const NOTE_PAUSES: (TimeDelta, TimeDelta) = (TimeDelta::seconds(1), TimeDelta::seconds(60));
@@ -19,25 +21,65 @@ const NOTE_PAUSES: (TimeDelta, TimeDelta) = (TimeDelta::seconds(1), TimeDelta::s
 const NOTE_PATIENCE: TimeDelta = TimeDelta::hours(24);
 
 impl Deliverer {
-    /// Tells the incident's timeline how the delivery ended; until that has worked the row is due.
+    /// Tells the incident's timeline what it is owed by now.
     pub(super) async fn note(&self, claim: &Claim, job: &Job) -> Result<()> {
         let cx = self.context(job);
-        let outcome = match self.tell(&cx, job).await {
-            Ok(()) => Outcome::Done,
-            Err(error) => self.tell_later(job, &error),
+        if job.row.status == Status::Pending {
+            return self.note_on_the_way(&cx, job).await;
+        }
+        if !is_owed(&job.row, job.row.status) {
+            return Ok(());
+        }
+        let told = match self.tell_waiting(&cx, job).await {
+            Ok(_) if is_end_told(&job.row, job.row.status) => {
+                self.tell(&cx, job, Note::of_end(&job.row, &job.attempt)).await
+            }
+            told => told.map(drop),
         };
+        let outcome = told.map_or_else(|error| self.tell_later(job, &error), |()| Outcome::Done);
         platform::failpoint!("delivery.after_note");
         platform::tx!(self.db, &cx, |conn| {
+            if outcome == Outcome::Done {
+                notifications::mark_told(conn, &job.row, false, job.row.notes.is_some()).await?;
+            }
             leased::finish(conn, Self::TABLE, claim, outcome.clone()).await
         })
     }
 
-    async fn tell(&self, cx: &Ctx, job: &Job) -> Result<()> {
-        if !is_told(&job.row, job.row.status) {
+    /// The row waits for its next attempt and may be somebody else's by now. What cannot be told is
+    /// told after that attempt.
+    async fn note_on_the_way(&self, cx: &Ctx, job: &Job) -> Result<()> {
+        let failing = self.tell_failing(cx, job).await.unwrap_or_else(|error| not_yet(job, &error));
+        let waiting = self.tell_waiting(cx, job).await.unwrap_or_else(|error| not_yet(job, &error));
+        if !failing && !waiting {
             return Ok(());
         }
-        let key = format!("{}:note:{}", job.row.key, job.attempt.number);
-        self.peers.record_step(cx, &key, timeline_step(job)).await
+        platform::tx!(self.db, cx, |conn| {
+            notifications::mark_told(conn, &job.row, failing, waiting).await
+        })
+    }
+
+    /// That attempts fail and go on; whether it has been told just now.
+    async fn tell_failing(&self, cx: &Ctx, job: &Job) -> Result<bool> {
+        let (row, attempt) = (&job.row, &job.attempt);
+        if row.failing_told || row.incident_id.is_none() || attempt.outcome != AttemptOutcome::Failed {
+            return Ok(false);
+        }
+        told_before(self.tell(cx, job, Note::of_failing(row, attempt)).await)?;
+        Ok(true)
+    }
+
+    /// The notes that wait in the row; whether there were any.
+    async fn tell_waiting(&self, cx: &Ctx, job: &Job) -> Result<bool> {
+        for note in notes::read(job.row.notes.as_ref()) {
+            told_before(self.tell(cx, job, note).await)?;
+        }
+        Ok(job.row.notes.is_some())
+    }
+
+    async fn tell(&self, cx: &Ctx, job: &Job, note: Note) -> Result<()> {
+        let key = note.key.clone();
+        self.peers.record_step(cx, &key, step(job, note)).await
     }
 
     fn tell_later(&self, job: &Job, error: &Error) -> Outcome {
@@ -51,38 +93,47 @@ impl Deliverer {
             );
             return Outcome::Done;
         }
-        tracing::debug!(notification.id = %job.row.id, error = %error.chain(), "the timeline is told later");
+        not_yet(job, error);
         let (shortest, longest) = NOTE_PAUSES;
         Outcome::Again(self.source.now() + ended_for.clamp(shortest, longest))
     }
 }
 
-/// Whether an incident's timeline is to have a delivery that ended so.
-pub(super) fn is_told(row: &Notification, status: Status) -> bool {
+/// Whether a delivery that ended so owes the timeline something.
+pub(super) fn is_owed(row: &Notification, status: Status) -> bool {
+    is_end_told(row, status) || row.notes.is_some()
+}
+
+fn is_end_told(row: &Notification, status: Status) -> bool {
     row.incident_id.is_some() && matches!(status, Status::Delivered | Status::Dead)
 }
 
-fn timeline_step(job: &Job) -> RecordStepRequest {
-    let kind = match job.row.status {
-        Status::Delivered => TimelineKind::Notified,
-        Status::Pending | Status::Dead | Status::Cancelled => TimelineKind::NotificationFailed,
-    };
+/// A key that was used with other words has told the same thing before; an incident that is gone has
+/// no timeline.
+fn told_before(answer: Result<()>) -> Result<()> {
+    answer.or_else(|error| match error.kind {
+        Kind::Invalid | Kind::NotFound => Ok(()),
+        _ => Err(error),
+    })
+}
+
+fn not_yet(job: &Job, error: &Error) -> bool {
+    tracing::debug!(notification.id = %job.row.id, error = %error.chain(), "the timeline is told later");
+    false
+}
+
+fn step(job: &Job, note: Note) -> RecordStepRequest {
     let message = &job.message;
+    let at = job.row.ended_at.or(job.attempt.ended_at);
     RecordStepRequest {
         incident_id: job.row.incident_id.map(|id| id.to_string()).unwrap_or_default(),
-        kind: kind.into(),
+        kind: note.kind().into(),
         actor: Some(Actor {
             kind: message.actor_kind,
             id: message.actor_id.clone(),
             name: message.actor_name.clone(),
         }),
-        at: job.row.ended_at.map(proto::time::to_timestamp),
-        data: Some(Data::Notification(NotificationData {
-            notification_id: job.row.id.to_string(),
-            method: job.row.kind.as_str().to_owned(),
-            recipient: job.row.recipient.clone(),
-            outcome: job.row.status.as_str().to_owned(),
-            detail: job.attempt.detail.clone(),
-        })),
+        at: at.map(proto::time::to_timestamp),
+        data: Some(Data::Notification(note.data())),
     }
 }

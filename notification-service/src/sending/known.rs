@@ -6,21 +6,21 @@ use diesel_async::AsyncPgConnection;
 use platform::ctx::OrgId;
 use platform::error::Result;
 
+use crate::addresses::Addresses;
 use crate::audiences::{Audiences, Group};
-use crate::channels::Registry;
+use crate::endpoints::Endpoint;
 use crate::ids::{ChannelId, TeamId, UserId};
 use crate::store;
 use crate::store::channels::Channel;
-use crate::store::contact_methods::ContactMethod;
-use crate::targets::{Known, Person, Sealed, Target, Via, Way};
+use crate::targets::{Known, Person, Target, Way};
 
-/// Loads the usable ways to everybody whom `targets` and `audiences` name.
+/// Loads the ways to everybody whom `targets` and `audiences` name, but those switched off.
 pub async fn load(
     conn: &mut AsyncPgConnection,
     org: OrgId,
     targets: &[Target],
     audiences: &Audiences,
-    ways: &Registry,
+    addresses: &Addresses,
 ) -> Result<Known> {
     let mut known = Known::default();
     for (group, people) in &audiences.people {
@@ -29,9 +29,21 @@ pub async fn load(
             Group::Owners => known.owners.clone_from(people),
         }
     }
-    load_people(conn, org, targets, &mut known, ways).await?;
-    load_channels(conn, org, targets, &mut known, ways).await?;
+    load_people(conn, org, targets, &mut known, addresses).await?;
+    load_channels(conn, org, targets, &mut known, addresses).await?;
     Ok(known)
+}
+
+/// The way to a destination as its row has it.
+pub fn way_of(row: &impl Endpoint, addresses: &Addresses) -> Way {
+    let at_rest = row.at_rest();
+    Way {
+        via: row.via(),
+        kind: at_rest.kind,
+        address_shown: at_rest.shown.to_owned(),
+        address_digest: at_rest.digest.to_vec(),
+        to: addresses.reach(row),
+    }
 }
 
 async fn load_people(
@@ -39,7 +51,7 @@ async fn load_people(
     org: OrgId,
     targets: &[Target],
     known: &mut Known,
-    ways: &Registry,
+    addresses: &Addresses,
 ) -> Result<()> {
     let direct = targets.iter().filter_map(|target| match target {
         Target::User(id) => Some(*id),
@@ -50,12 +62,14 @@ async fn load_people(
     users.sort_unstable();
     users.dedup();
     for method in store::contact_methods::find_enabled(conn, org, &users).await? {
-        if is_usable(&method, ways) {
-            known.methods.entry(method.user_id).or_default().push(way_of_method(method));
-        }
+        known.methods.entry(method.user_id).or_default().push(way_of(&method, addresses));
     }
-    let people = store::people::find_people(conn, org, &users).await?;
-    known.names = people.into_iter().map(|person| (person.user_id, person.name)).collect();
+    for person in store::people::find_people(conn, org, &users).await? {
+        if person.inactive {
+            known.inactive.insert(person.user_id);
+        }
+        known.names.insert(person.user_id, person.name);
+    }
     Ok(())
 }
 
@@ -64,7 +78,7 @@ async fn load_channels(
     org: OrgId,
     targets: &[Target],
     known: &mut Known,
-    ways: &Registry,
+    addresses: &Addresses,
 ) -> Result<()> {
     let mut teams: Vec<TeamId> = Vec::new();
     let mut direct: Vec<ChannelId> = Vec::new();
@@ -75,7 +89,6 @@ async fn load_channels(
             Target::User(_) | Target::Owners => {}
         }
     }
-    let usable = |channel: &Channel| !channel.disabled && ways.of(channel.kind).is_usable();
     let mut channels: HashMap<ChannelId, Channel> = HashMap::new();
     for channel in store::channels::find_team_channels(conn, org, &teams).await? {
         if let Some(team) = channel.team_id {
@@ -86,34 +99,9 @@ async fn load_channels(
     for channel in store::channels::find_channels(conn, org, &direct).await? {
         channels.insert(channel.id, channel);
     }
-    let channels = channels.into_values().filter(usable);
-    known.channels =
-        channels.map(|channel| (channel.id, (channel.name.clone(), way_of_channel(channel)))).collect();
+    for channel in channels.into_values().filter(|channel| !channel.disabled) {
+        let way = way_of(&channel, addresses);
+        known.channels.insert(channel.id, (channel.name, way));
+    }
     Ok(())
-}
-
-/// An email that nobody has proven to be theirs is not used.
-fn is_usable(method: &ContactMethod, ways: &Registry) -> bool {
-    let way = ways.of(method.kind);
-    way.is_usable() && (!way.needs_proof() || method.verified_at.is_some())
-}
-
-fn way_of_method(method: ContactMethod) -> Way {
-    Way {
-        via: Via::Method(method.id),
-        kind: method.kind,
-        address_shown: method.address_shown,
-        address_digest: method.address_digest,
-        sealed: Sealed { address: method.address_sealed, secret: method.secret_sealed },
-    }
-}
-
-fn way_of_channel(channel: Channel) -> Way {
-    Way {
-        via: Via::Channel(channel.id),
-        kind: channel.kind,
-        address_shown: channel.address_shown,
-        address_digest: channel.address_digest,
-        sealed: Sealed { address: channel.address_sealed, secret: channel.secret_sealed },
-    }
 }

@@ -61,26 +61,7 @@ pub async fn insert_channel(conn: &mut AsyncPgConnection, row: &Channel) -> Resu
     Ok(())
 }
 
-/// Locks the row until the transaction ends.
-pub async fn get_channel_for_update(
-    conn: &mut AsyncPgConnection,
-    org: OrgId,
-    id: ChannelId,
-) -> Result<Channel> {
-    let row = channels::table
-        .find((org, id))
-        .select(Channel::as_select())
-        .for_update()
-        .first(conn)
-        .await
-        .optional()?;
-    row.ok_or_else(|| Error::not_found("channel"))
-}
-
-pub async fn get_channel(conn: &mut AsyncPgConnection, org: OrgId, id: ChannelId) -> Result<Channel> {
-    let row = channels::table.find((org, id)).select(Channel::as_select()).first(conn).await.optional()?;
-    row.ok_or_else(|| Error::not_found("channel"))
-}
+destinations!(channels, Channel, ChannelChange, ChannelId, "channel");
 
 /// Those of `ids` that exist, archived ones too: what refers to them goes on working.
 pub async fn find_channels(
@@ -136,35 +117,8 @@ pub async fn list_channels(
     Ok(platform::config_list!(query, channels, page).load(conn).await?)
 }
 
-pub async fn update_channel(
-    conn: &mut AsyncPgConnection,
-    org: OrgId,
-    id: ChannelId,
-    change: &ChannelChange,
-) -> Result<Channel> {
-    let row = diesel::update(channels::table.find((org, id)))
-        .set((change, channels::version.eq(channels::version + 1)))
-        .returning(Channel::as_returning())
-        .get_result(conn)
-        .await?;
-    Ok(row)
-}
-
-pub async fn archive_channel(
-    conn: &mut AsyncPgConnection,
-    org: OrgId,
-    id: ChannelId,
-    at: DateTime<Utc>,
-    by: Uuid,
-) -> Result<()> {
-    diesel::update(channels::table.find((org, id)))
-        .set((
-            channels::archived_at.eq(at),
-            channels::updated_at.eq(at),
-            channels::updated_by.eq(by),
-            channels::version.eq(channels::version + 1),
-        ))
-        .execute(conn)
-        .await?;
-    Ok(())
+/// How many channels the organization has that are not archived.
+pub async fn count(conn: &mut AsyncPgConnection, org: OrgId) -> Result<i64> {
+    let live = channels::table.filter(channels::org_id.eq(org).and(channels::archived_at.is_null()));
+    Ok(live.count().get_result(conn).await?)
 }

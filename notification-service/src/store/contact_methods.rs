@@ -50,59 +50,37 @@ pub async fn insert_contact_method(conn: &mut AsyncPgConnection, row: &ContactMe
     Ok(())
 }
 
-/// Adds those that are not there yet, neither under the same id nor with the same address.
+/// Adds those that are not there yet, neither under the same id nor with the same address. What a
+/// person has entered before is verified by the same address that comes verified.
 pub async fn insert_missing(conn: &mut AsyncPgConnection, rows: &[ContactMethod]) -> Result<()> {
     diesel::insert_into(contact_methods::table).values(rows).on_conflict_do_nothing().execute(conn).await?;
+    for row in rows.iter().filter(|row| row.verified_at.is_some()) {
+        let same_address = contact_methods::table
+            .filter(contact_methods::org_id.eq(row.org_id).and(contact_methods::user_id.eq(row.user_id)))
+            .filter(contact_methods::kind.eq(row.kind))
+            .filter(contact_methods::address_digest.eq(&row.address_digest))
+            .filter(contact_methods::archived_at.is_null().and(contact_methods::verified_at.is_null()));
+        diesel::update(same_address)
+            .set((
+                contact_methods::verified_at.eq(row.verified_at),
+                contact_methods::updated_at.eq(row.updated_at),
+                contact_methods::updated_by.eq(row.updated_by),
+                contact_methods::version.eq(contact_methods::version + 1),
+            ))
+            .execute(conn)
+            .await?;
+    }
     Ok(())
 }
 
-pub async fn get_contact_method(
-    conn: &mut AsyncPgConnection,
-    org: OrgId,
-    user: UserId,
-    id: ContactMethodId,
-) -> Result<ContactMethod> {
-    let row = contact_methods::table
-        .find((org, id))
-        .filter(contact_methods::user_id.eq(user))
-        .select(ContactMethod::as_select())
-        .first(conn)
-        .await
-        .optional()?;
-    row.ok_or_else(|| Error::not_found("contact method"))
-}
+destinations!(contact_methods, ContactMethod, ContactMethodChange, ContactMethodId, "contact method");
 
-/// Locks the row until the transaction ends.
-pub async fn get_contact_method_for_update(
-    conn: &mut AsyncPgConnection,
-    org: OrgId,
-    user: UserId,
-    id: ContactMethodId,
-) -> Result<ContactMethod> {
-    let row = contact_methods::table
-        .find((org, id))
-        .filter(contact_methods::user_id.eq(user))
-        .select(ContactMethod::as_select())
-        .for_update()
-        .first(conn)
-        .await
-        .optional()?;
-    row.ok_or_else(|| Error::not_found("contact method"))
-}
-
-/// Those of `ids` that exist, ended ones too: what was decided is delivered.
-pub async fn find_contact_method(
-    conn: &mut AsyncPgConnection,
-    org: OrgId,
-    id: ContactMethodId,
-) -> Result<Option<ContactMethod>> {
-    let row = contact_methods::table
-        .find((org, id))
-        .select(ContactMethod::as_select())
-        .first(conn)
-        .await
-        .optional()?;
-    Ok(row)
+/// How many methods the person has that have not ended.
+pub async fn count(conn: &mut AsyncPgConnection, org: OrgId, user: UserId) -> Result<i64> {
+    let live = contact_methods::table
+        .filter(contact_methods::org_id.eq(org).and(contact_methods::user_id.eq(user)))
+        .filter(contact_methods::archived_at.is_null());
+    Ok(live.count().get_result(conn).await?)
 }
 
 /// The methods of these people that are switched on.
@@ -142,37 +120,4 @@ pub async fn list_contact_methods(
         query = query.filter(contact_methods::id.gt(after));
     }
     Ok(query.load(conn).await?)
-}
-
-pub async fn update_contact_method(
-    conn: &mut AsyncPgConnection,
-    org: OrgId,
-    id: ContactMethodId,
-    change: &ContactMethodChange,
-) -> Result<ContactMethod> {
-    let row = diesel::update(contact_methods::table.find((org, id)))
-        .set((change, contact_methods::version.eq(contact_methods::version + 1)))
-        .returning(ContactMethod::as_returning())
-        .get_result(conn)
-        .await?;
-    Ok(row)
-}
-
-pub async fn archive_contact_method(
-    conn: &mut AsyncPgConnection,
-    org: OrgId,
-    id: ContactMethodId,
-    at: DateTime<Utc>,
-    by: Uuid,
-) -> Result<()> {
-    diesel::update(contact_methods::table.find((org, id)))
-        .set((
-            contact_methods::archived_at.eq(at),
-            contact_methods::updated_at.eq(at),
-            contact_methods::updated_by.eq(by),
-            contact_methods::version.eq(contact_methods::version + 1),
-        ))
-        .execute(conn)
-        .await?;
-    Ok(())
 }

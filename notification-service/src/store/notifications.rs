@@ -1,4 +1,4 @@
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
@@ -8,8 +8,8 @@ use platform::page::Page;
 use uuid::Uuid;
 
 use crate::ids::{ChannelId, ContactMethodId, MessageId, NotificationId, UserId};
-use crate::kinds::{AttemptOutcome, Kind, Progress, Status};
-use crate::schema::{attempts, notifications};
+use crate::kinds::{Kind, Progress, Status};
+use crate::schema::notifications;
 
 /// One message to one destination. The lease columns belong to `platform::leased`.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
@@ -33,6 +33,8 @@ pub struct Notification {
     pub decided_at: DateTime<Utc>,
     pub decided_status: Option<Progress>,
     pub spent: i32,
+    pub failing_told: bool,
+    pub notes: Option<serde_json::Value>,
     pub created_at: DateTime<Utc>,
     pub delivered_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
@@ -50,37 +52,22 @@ pub struct NewNotification {
     pub attempts: i32,
 }
 
-/// One try, written by the claim before anything is sent.
-#[derive(Clone, Debug, Queryable, Selectable, Insertable)]
-#[diesel(table_name = attempts, check_for_backend(diesel::pg::Pg))]
-pub struct Attempt {
-    pub org_id: OrgId,
-    pub notification_id: NotificationId,
-    pub number: i32,
-    /// The lease under which it was claimed.
-    pub epoch: i64,
-    pub started_at: DateTime<Utc>,
-    pub ended_at: Option<DateTime<Utc>>,
-    pub outcome: AttemptOutcome,
-    pub status: i32,
-    pub detail: String,
-}
+/// Rows of one INSERT: the protocol numbers what is bound with 16 bits.
+pub(super) const PART: usize = 500;
 
-impl Attempt {
-    /// A try that begins now.
-    pub fn started(of: &Notification, number: i32, epoch: i64, at: DateTime<Utc>) -> Self {
-        Self {
-            org_id: of.org_id,
-            notification_id: of.id,
-            number,
-            epoch,
-            started_at: at,
-            ended_at: None,
-            outcome: AttemptOutcome::Started,
-            status: 0,
-            detail: String::new(),
+/// An id may be this much younger or older than its row's time.
+const ID_SLACK: TimeDelta = TimeDelta::minutes(1);
+
+/// Adds that `$column` is one of `$values`, when there are any. A single one is compared by `=`: only
+/// then does an index on it give the order of the list as well.
+macro_rules! one_of {
+    ($query:ident, $column:expr, $values:expr) => {
+        match &$values[..] {
+            [] => $query,
+            [only] => $query.filter($column.eq(only)),
+            many => $query.filter($column.eq_any(many)),
         }
-    }
+    };
 }
 
 /// Which notifications a list shows; an empty set means every one.
@@ -95,7 +82,9 @@ pub struct Filter {
 }
 
 pub async fn insert_notifications(conn: &mut AsyncPgConnection, rows: &[NewNotification]) -> Result<()> {
-    diesel::insert_into(notifications::table).values(rows).execute(conn).await?;
+    for part in rows.chunks(PART) {
+        diesel::insert_into(notifications::table).values(part).execute(conn).await?;
+    }
     Ok(())
 }
 
@@ -171,29 +160,21 @@ pub async fn list_notifications(
     filter: &Filter,
     page: &Page<NotificationId>,
 ) -> Result<Vec<Notification>> {
-    let mut query = notifications::table
-        .filter(notifications::org_id.eq(org))
-        .select(Notification::as_select())
-        .order(notifications::id.desc())
-        .limit(page.limit())
-        .into_boxed();
-    if !filter.statuses.is_empty() {
-        query = query.filter(notifications::status.eq_any(&filter.statuses));
-    }
-    if !filter.incident_ids.is_empty() {
-        query = query.filter(notifications::incident_id.eq_any(&filter.incident_ids));
-    }
-    if !filter.user_ids.is_empty() {
-        query = query.filter(notifications::user_id.eq_any(&filter.user_ids));
-    }
-    if !filter.channel_ids.is_empty() {
-        query = query.filter(notifications::channel_id.eq_any(&filter.channel_ids));
-    }
+    let query = notifications::table.filter(notifications::org_id.eq(org)).into_boxed();
+    let mut query =
+        query.select(Notification::as_select()).order(notifications::id.desc()).limit(page.limit());
+    query = one_of!(query, notifications::status, &filter.statuses);
+    query = one_of!(query, notifications::incident_id, &filter.incident_ids);
+    query = one_of!(query, notifications::user_id, &filter.user_ids);
+    query = one_of!(query, notifications::channel_id, &filter.channel_ids);
+    // Ids are made in the order of time: they bound the search, the column decides.
     if let Some(from) = filter.created_after {
-        query = query.filter(notifications::created_at.ge(from));
+        let bound = NotificationId::floor(from - ID_SLACK);
+        query = query.filter(notifications::created_at.ge(from).and(notifications::id.ge(bound)));
     }
     if let Some(to) = filter.created_before {
-        query = query.filter(notifications::created_at.lt(to));
+        let bound = NotificationId::floor(to + ID_SLACK);
+        query = query.filter(notifications::created_at.lt(to).and(notifications::id.lt(bound)));
     }
     if let Some(after) = page.after {
         query = query.filter(notifications::id.lt(after));
@@ -201,24 +182,19 @@ pub async fn list_notifications(
     Ok(query.load(conn).await?)
 }
 
-/// Those of `order_keys` under which something earlier than `sequence` is still open and younger
-/// than `since`.
-pub async fn find_blocked(
+/// How many test messages the channel has had since, and when the oldest of them was made.
+pub async fn count_tests(
     conn: &mut AsyncPgConnection,
     org: OrgId,
-    order_keys: &[String],
-    sequence: i64,
+    channel: ChannelId,
     since: DateTime<Utc>,
-) -> Result<Vec<String>> {
-    let keys = notifications::table
-        .filter(notifications::org_id.eq(org).and(notifications::order_key.eq_any(order_keys)))
-        .filter(notifications::sequence.lt(sequence).and(notifications::due_at.is_not_null()))
-        .filter(notifications::status.eq(Status::Pending).and(notifications::created_at.gt(since)))
-        .select(notifications::order_key)
-        .distinct()
-        .load(conn)
-        .await?;
-    Ok(keys)
+) -> Result<(i64, Option<DateTime<Utc>>)> {
+    let tests = notifications::table
+        .filter(notifications::org_id.eq(org).and(notifications::channel_id.eq(channel)))
+        .filter(notifications::id.ge(NotificationId::floor(since - ID_SLACK)))
+        .filter(notifications::incident_id.is_null().and(notifications::created_at.gt(since)))
+        .select((diesel::dsl::count_star(), diesel::dsl::min(notifications::created_at)));
+    Ok(tests.get_result(conn).await?)
 }
 
 /// Ends a notification under the lease `epoch`; it stays due until its incident's timeline has it.
@@ -246,12 +222,15 @@ pub async fn end_notification(
 }
 
 /// Makes an ended notification one that is tried again, leased as `birth` says and with a new
-/// budget of attempts. Nothing cancels it: a person asked for it.
+/// budget of attempts. What has happened until the incident came to `status` does not cancel it: a
+/// person who knows that asked for it. `notes` are those that the timeline is owed.
 pub async fn reopen_notification(
     conn: &mut AsyncPgConnection,
     row: &Notification,
     spent: i32,
     birth: &Birth,
+    status: Option<Progress>,
+    notes: Option<serde_json::Value>,
 ) -> Result<()> {
     diesel::update(notifications::table.find((row.org_id, row.id)))
         .set((
@@ -259,7 +238,9 @@ pub async fn reopen_notification(
             notifications::ended_at.eq(None::<DateTime<Utc>>),
             notifications::spent.eq(spent),
             notifications::decided_at.eq(birth.due_at),
-            notifications::decided_status.eq(None::<Progress>),
+            notifications::decided_status.eq(status),
+            notifications::failing_told.eq(false),
+            notifications::notes.eq(notes),
             notifications::due_at.eq(birth.due_at),
             notifications::lease_until.eq(birth.lease_until),
             notifications::epoch.eq(birth.epoch),
@@ -270,53 +251,22 @@ pub async fn reopen_notification(
     Ok(())
 }
 
-pub async fn insert_attempts(conn: &mut AsyncPgConnection, rows: &[Attempt]) -> Result<()> {
-    diesel::insert_into(attempts::table).values(rows).execute(conn).await?;
-    Ok(())
-}
-
-/// The attempts of these notifications, each one's in their order.
-pub async fn find_attempts(
+/// Remembers what the incident's timeline has been told: that attempts fail, and the notes that waited
+/// in the row.
+pub async fn mark_told(
     conn: &mut AsyncPgConnection,
-    org: OrgId,
-    ids: &[NotificationId],
-) -> Result<Vec<Attempt>> {
-    let rows = attempts::table
-        .filter(attempts::org_id.eq(org).and(attempts::notification_id.eq_any(ids)))
-        .order((attempts::notification_id, attempts::number))
-        .select(Attempt::as_select())
-        .load(conn)
-        .await?;
-    Ok(rows)
-}
-
-pub async fn find_last_attempt(
-    conn: &mut AsyncPgConnection,
-    org: OrgId,
-    id: NotificationId,
-) -> Result<Option<Attempt>> {
-    let row = attempts::table
-        .filter(attempts::org_id.eq(org).and(attempts::notification_id.eq(id)))
-        .order(attempts::number.desc())
-        .select(Attempt::as_select())
-        .first(conn)
-        .await
-        .optional()?;
-    Ok(row)
-}
-
-/// Writes what became of an attempt.
-pub async fn end_attempt(conn: &mut AsyncPgConnection, ended: &Attempt) -> Result<()> {
-    diesel::update(attempts::table.find((ended.org_id, ended.notification_id, ended.number)))
-        .filter(attempts::epoch.eq(ended.epoch))
-        .set((
-            attempts::ended_at.eq(ended.ended_at),
-            attempts::outcome.eq(ended.outcome),
-            attempts::status.eq(ended.status),
-            attempts::detail.eq(&ended.detail),
-        ))
-        .execute(conn)
-        .await?;
+    row: &Notification,
+    failing: bool,
+    notes: bool,
+) -> Result<()> {
+    let this = notifications::table.find((row.org_id, row.id));
+    if failing {
+        diesel::update(this).set(notifications::failing_told.eq(true)).execute(conn).await?;
+    }
+    if notes {
+        let nothing = notifications::notes.eq(None::<serde_json::Value>);
+        diesel::update(this).set(nothing).execute(conn).await?;
+    }
     Ok(())
 }
 

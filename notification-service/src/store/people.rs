@@ -12,7 +12,7 @@ use crate::ids::UserId;
 use crate::kinds::GroupKind;
 use crate::schema::{groups_seen, people};
 
-/// A person's name and the address of the account.
+/// A person's name and standing, and the address of the account.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
 #[diesel(table_name = people, check_for_backend(diesel::pg::Pg))]
 pub struct PersonSeen {
@@ -20,6 +20,8 @@ pub struct PersonSeen {
     pub user_id: UserId,
     pub name: String,
     pub verified_digest: Option<Vec<u8>>,
+    pub inactive: bool,
+    pub version: i64,
     pub seen_at: DateTime<Utc>,
 }
 
@@ -35,19 +37,33 @@ pub struct GroupSeen {
     pub seen_at: DateTime<Utc>,
 }
 
-/// Keeps what was said last; one row a person.
+impl PersonSeen {
+    /// Both words about one person as one: the later one counts, a verified address stays.
+    pub fn and(self, other: Self) -> Self {
+        let (older, newer) = if other.version >= self.version { (self, other) } else { (other, self) };
+        Self { verified_digest: newer.verified_digest.or(older.verified_digest), ..newer }
+    }
+}
+
+/// Keeps what was said, unless something later is known; one row a person. A verified address stays.
 pub async fn upsert_people(conn: &mut AsyncPgConnection, rows: &[PersonSeen]) -> Result<()> {
-    diesel::insert_into(people::table)
+    let verified = diesel::dsl::sql::<diesel::sql_types::Nullable<diesel::sql_types::Binary>>(
+        "coalesce(excluded.verified_digest, people.verified_digest)",
+    );
+    let insert = diesel::insert_into(people::table)
         .values(rows)
         .on_conflict((people::org_id, people::user_id))
         .do_update()
         .set((
             people::name.eq(excluded(people::name)),
-            people::verified_digest.eq(excluded(people::verified_digest)),
+            people::verified_digest.eq(verified),
+            people::inactive.eq(excluded(people::inactive)),
+            people::version.eq(excluded(people::version)),
             people::seen_at.eq(excluded(people::seen_at)),
-        ))
-        .execute(conn)
-        .await?;
+        ));
+    // Named in full: a query's own `filter` is another one.
+    let newer = people::version.le(excluded(people::version));
+    diesel::query_dsl::methods::FilterDsl::filter(insert, newer).execute(conn).await?;
     Ok(())
 }
 

@@ -13,7 +13,7 @@ fn way(via: Via, kind: Kind, address: &str) -> Way {
         kind,
         address_shown: "…".to_owned(),
         address_digest: address.as_bytes().to_vec(),
-        sealed: Sealed::default(),
+        to: Ok(Destination { address: address.to_owned(), secret: None }),
     }
 }
 
@@ -38,11 +38,12 @@ fn known() -> Known {
         team_channels: HashMap::from([(team, vec![channel])]),
         teams: HashMap::from([(team, vec![person(1, "Ada"), person(2, "Bob"), person(9, "No way")])]),
         owners: vec![person(3, "Cy")],
+        inactive: HashSet::new(),
     }
 }
 
-fn names(told: &[Told]) -> Vec<String> {
-    told.iter().map(|told| format!("{:?} {}", told.way.kind, told.names.join("+"))).collect()
+fn names(resolved: &Resolved) -> Vec<String> {
+    resolved.told.iter().map(|told| format!("{:?} {}", told.way.kind, told.names.join("+"))).collect()
 }
 
 #[test]
@@ -67,7 +68,55 @@ fn log_lines_are_not_shared() {
 
 #[test]
 fn the_last_resort_is_owners_and_the_log() {
-    assert_eq!(names(&last_resort(&known())), ["Log Cy", "Log server log"]);
+    assert_eq!(names(&last_resort(&[], &known())), ["Log Cy", "Log server log"]);
+}
+
+#[test]
+fn what_cannot_be_told_is_said() {
+    const WHY: &str = "no mail server";
+    let mut known = known();
+    for way in known.methods.values_mut().flatten().filter(|way| way.kind == Kind::Email) {
+        way.to = Err(WHY);
+    }
+    known.inactive.insert(user(2));
+    let (team, unknown) = (TeamId(Uuid::from_u128(1)), TeamId(Uuid::from_u128(2)));
+    let resolved = resolve(&[Target::User(user(2)), Target::Team(team), Target::Team(unknown)], &known);
+    assert_eq!(names(&resolved), ["Webhook Ada", "Webhook ops"]);
+    let left_out: Vec<_> =
+        resolved.left_out.iter().map(|it| (it.recipient.as_str(), it.method, it.why)).collect();
+    let expected = [
+        ("a person", "account", INACTIVE),
+        ("Ada", "email", WHY),
+        ("Bob", "account", INACTIVE),
+        ("a team", "team", TEAM_UNKNOWN),
+    ];
+    assert_eq!(left_out, expected);
+    let alone = last_resort(&[Target::User(user(2))], &known);
+    assert_eq!(
+        (names(&alone), alone.left_out.len()),
+        (vec!["Log Cy".to_owned(), "Log server log".to_owned()], 1)
+    );
+}
+
+#[test]
+fn one_message_has_a_limit() {
+    let mut known = known();
+    let many = (0..1_001).map(|n| method(100 + n, Kind::Webhook, &n.to_string()));
+    known.methods.insert(user(1), many.collect());
+    let resolved = resolve(&[Target::User(user(1))], &known);
+    assert_eq!((resolved.told.len(), resolved.left_out[0].why), (1_000, TOO_MANY));
+}
+
+#[test]
+fn rows_with_one_address_share_its_order() {
+    let told = |via, kind| Told { way: way(via, kind, "a"), user: None, names: Vec::new() };
+    let (one, two) = (ContactMethodId(Uuid::from_u128(1)), ContactMethodId(Uuid::from_u128(2)));
+    let webhook = |id| told(Via::Method(id), Kind::Webhook).order_key("i");
+    assert_eq!(webhook(one), webhook(two));
+    assert_ne!(webhook(one), told(Via::Method(one), Kind::Email).order_key("i"));
+    assert_ne!(webhook(one), told(Via::Method(one), Kind::Webhook).order_key("j"));
+    let log = |id| told(Via::Method(id), Kind::Log).order_key("i");
+    assert_ne!(log(one), log(two));
 }
 
 #[test]
@@ -99,12 +148,12 @@ proptest! {
             Target::Owners,
         ];
         let targets: Vec<_> = picks.iter().map(|pick| all[*pick]).collect();
-        let told = resolve(&targets, &known());
+        let told = resolve(&targets, &known()).told;
         let keys: Vec<_> = told.iter().map(|told| told.key("k")).collect();
         let distinct: HashSet<_> = keys.iter().collect();
         prop_assert_eq!(distinct.len(), keys.len());
         prop_assert!(keys.iter().all(|key| key.len() == 32));
-        let again: Vec<_> = resolve(&targets, &known()).iter().map(|told| told.key("k")).collect();
+        let again: Vec<_> = resolve(&targets, &known()).told.iter().map(|told| told.key("k")).collect();
         prop_assert_eq!(&again, &keys);
         prop_assert!(told.iter().all(|told| told.key("other") != told.key("k")));
     }

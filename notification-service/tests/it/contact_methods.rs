@@ -1,18 +1,10 @@
 use platform::ctx::Ctx;
 use platform::error::{Error, Kind};
-use platform::rpc::{self, Fault};
+use platform::rpc;
 use proto::notification::v1 as wire;
 use uuid::Uuid;
 
-use crate::world::{World, error};
-
-fn own(world: &World, user: Uuid) -> Ctx {
-    let mut cx = world.db.cx_in(world.org, &["profile"]);
-    let mut principal = (*cx.principal).clone();
-    principal.id = user;
-    cx.principal = principal.into();
-    cx
-}
+use crate::world::{World, error, own};
 
 async fn list(world: &World, cx: &Ctx, user: Uuid) -> Result<Vec<wire::ContactMethod>, Error> {
     let request = wire::ListContactMethodsRequest { user_id: user.to_string(), ..Default::default() };
@@ -64,19 +56,49 @@ async fn an_account_brings_its_address_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn addresses_are_private() {
+async fn addresses_are_sealed() {
     let world = World::new().await;
-    let ada = world.hear_of("Ada", "ada@example.com", true).await;
-    // Nobody knows whether Ada is of this organization while auth is silent.
-    let other = own(&world, world.db.source().id());
-    assert_eq!(list(&world, &other, ada).await.expect_err("silent").kind, Kind::Unavailable);
-    let path = "/pulseops.auth.v1.AccessService/CheckPermission";
-    let fault = Fault::Fail(Error::unavailable("down", "auth is down"));
-    world.deps.directory.faults().inject(path, 1, fault);
-    assert_eq!(list(&world, &world.owner(), ada).await.expect_err("silent").kind, Kind::Unavailable);
-
+    world.hear_of("Ada", "ada@example.com", true).await;
     let row = world.db.admin().await;
     let row = row.query_one("SELECT c::text FROM pulseops_notification.contact_methods c", &[]).await;
     let row: String = row.expect("the raw row").get(0);
     assert!(!row.contains("ada@example.com"), "{row}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_accounts_address_is_verified_however_early_it_was_entered() {
+    let world = World::new().await;
+    let ada = world.db.source().id();
+    let request = wire::CreateContactMethodRequest {
+        user_id: ada.to_string(),
+        contact_method: method(wire::ChannelKind::Email, "ada@example.com"),
+    };
+    let early = world.methods().create_contact_method(rpc::request(&own(&world, ada), request)).await;
+    let early = early.expect("created").into_inner();
+    assert_eq!((early.verified_at, early.version), (None, 1));
+    world.hear_again(ada, "Ada", "Ada@Example.com", true, world.db.source().id()).await;
+    let methods = list(&world, &own(&world, ada), ada).await.expect("hers");
+    assert_eq!((methods.len(), &methods[0].id, methods[0].version), (1, &early.id, 2));
+    assert!(methods[0].verified_at.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_says_why_nothing_reaches_it_and_when_it_ended() {
+    let world = World::new().await;
+    let ada = world.hear_of("Ada", "ada@example.com", true).await;
+    let cx = own(&world, ada);
+    let listed = list(&world, &cx, ada).await.expect("hers").remove(0);
+    assert_eq!(listed.warning.as_deref(), Some("no mail server is configured (smtp.host)"));
+    let request = wire::CreateContactMethodRequest {
+        user_id: ada.to_string(),
+        contact_method: method(wire::ChannelKind::Webhook, "http://127.0.0.1:9/"),
+    };
+    let created = world.methods().create_contact_method(rpc::request(&cx, request)).await;
+    let created = created.expect("created").into_inner();
+    assert_eq!((created.warning, created.archived_at), (None, None));
+    let delete = wire::DeleteContactMethodRequest { user_id: ada.to_string(), id: created.id.clone() };
+    world.methods().delete_contact_method(rpc::request(&cx, delete)).await.expect("ended");
+    let get = wire::GetContactMethodRequest { user_id: ada.to_string(), id: created.id };
+    let ended = world.methods().get_contact_method(rpc::request(&cx, get)).await.expect("there");
+    assert!(ended.into_inner().archived_at.is_some());
 }

@@ -8,7 +8,8 @@ use mailin::{Action, Handler, Response, SessionBuilder, response};
 use notification_service::{Config, Smtp, SmtpTls};
 use proto::notification::v1 as wire;
 
-use crate::world::{World, quick, user};
+use crate::world::{SOON, World, channel, quick, user};
+use platform::testing::eventually;
 
 #[derive(Clone, Default)]
 struct Mailbox(Arc<Mutex<Vec<String>>>);
@@ -21,7 +22,9 @@ struct Session {
 impl Handler for Session {
     fn rcpt(&mut self, to: &str) -> Response {
         match to {
-            "nobody@example.com" => response::NO_MAILBOX,
+            "nobody@example.com" => {
+                response::Response::custom(550, "<nobody@example.com>: rejected".to_owned())
+            }
             "full@example.com" => response::Response::custom(452, "mailbox full".to_owned()),
             _ => response::OK,
         }
@@ -80,7 +83,7 @@ fn serve(stream: TcpStream, handler: Session) -> Option<()> {
     }
 }
 
-async fn world(address: SocketAddr) -> World {
+fn config(address: SocketAddr) -> Config {
     let smtp = Smtp {
         host: address.ip().to_string(),
         port: address.port(),
@@ -88,7 +91,11 @@ async fn world(address: SocketAddr) -> World {
         from: "PulseOps <alerts@pulse.example>".to_owned(),
         ..Smtp::default()
     };
-    World::with(Config { smtp, ..quick() }).await
+    Config { smtp, ..quick() }
+}
+
+async fn world(address: SocketAddr) -> World {
+    World::with(config(address)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,6 +138,40 @@ async fn the_servers_codes_decide() {
     let sent = world.send(world.page("k", vec![user(nobody), user(full)])).await;
     let refused = world.until(&sent.notification_ids[0], wire::NotificationStatus::Dead).await;
     assert_eq!((refused.attempts.len(), refused.attempts[0].status), (1, 550));
+    assert_eq!(refused.attempts[0].detail, "the mail server refused the recipient (550)");
     let tried = world.until(&sent.notification_ids[1], wire::NotificationStatus::Dead).await;
     assert_eq!((tried.attempts.len(), tried.attempts[2].status), (3, 452));
+
+    // The server's words are nobody's but the operator's.
+    let admin = world.db.admin().await;
+    for row in admin.query("SELECT a::text FROM pulseops_notification.attempts a", &[]).await.expect("rows") {
+        let row: String = row.get(0);
+        assert!(!row.contains('@') && !row.contains("mailbox full"), "{row}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_channels_of_an_organization_send_so_many_mails_in_an_hour() {
+    let (address, mailbox) = start();
+    let mut config = config(address);
+    config.delivery.channel_mails_per_hour = 1;
+    let world = World::with(config).await;
+    let list = world.create_channel_of(wire::ChannelKind::Email, "list", "list@example.com").await;
+    let first = world.send(world.page("one", vec![channel(&list.id)])).await;
+    world.until(&first.notification_ids[0], wire::NotificationStatus::Delivered).await;
+    let second = world.send(world.page("two", vec![channel(&list.id)])).await;
+    let id = &second.notification_ids[0];
+    let failed = eventually(SOON, async || {
+        let attempt = world.notification(id).await.attempts.remove(0);
+        (attempt.outcome() == wire::AttemptOutcome::Failed).then_some(attempt)
+    })
+    .await;
+    assert_eq!(failed.detail, "the mails of this hour to the organization's channels are used up");
+    assert_eq!(mailbox.0.lock().expect("whole").len(), 1);
+
+    let ada = world.hear_of("Ada", "ada@example.com", true).await;
+    let own = world.send(world.page("three", vec![user(ada)])).await;
+    world.until(&own.notification_ids[0], wire::NotificationStatus::Delivered).await;
+    world.db.advance(std::time::Duration::from_secs(3_601)).await;
+    world.until(id, wire::NotificationStatus::Delivered).await;
 }

@@ -34,6 +34,15 @@ pub struct World {
     _company: Company,
 }
 
+/// What a person may do with their own account.
+pub fn own(world: &World, user: Uuid) -> Ctx {
+    let mut cx = world.db.cx_in(world.org, &["profile"]);
+    let mut principal = (*cx.principal).clone();
+    principal.id = user;
+    cx.principal = principal.into();
+    cx
+}
+
 /// Retries that a test need not wait for.
 pub fn quick() -> Config {
     let delivery = Delivery { first_retry_ms: 20, max_retry_ms: 50, max_attempts: 3, ..Delivery::default() };
@@ -139,11 +148,20 @@ impl World {
     }
 
     pub async fn create_channel(&self, slug: &str, url: &str) -> wire::Channel {
+        self.create_channel_of(wire::ChannelKind::Webhook, slug, url).await
+    }
+
+    pub async fn create_channel_of(
+        &self,
+        kind: wire::ChannelKind,
+        slug: &str,
+        address: &str,
+    ) -> wire::Channel {
         let channel = wire::Channel {
             slug: slug.to_owned(),
             name: slug.to_uppercase(),
-            kind: wire::ChannelKind::Webhook.into(),
-            address: url.to_owned(),
+            kind: kind.into(),
+            address: address.to_owned(),
             ..wire::Channel::default()
         };
         let message = wire::CreateChannelRequest { channel: Some(channel) };
@@ -152,8 +170,27 @@ impl World {
     }
 
     pub async fn send(&self, request: wire::SendRequest) -> wire::SendResponse {
+        self.try_send(request).await.expect("sent").into_inner()
+    }
+
+    pub async fn try_send(
+        &self,
+        request: wire::SendRequest,
+    ) -> Result<tonic::Response<wire::SendResponse>, tonic::Status> {
         let mut client = SendServiceClient::new(self.transport());
-        client.send(rpc::request(&self.workflow(), request)).await.expect("sent").into_inner()
+        client.send(rpc::request(&self.workflow(), request)).await
+    }
+
+    /// As if auth-service had never been asked.
+    pub async fn forget_groups(&self, kind: &str) {
+        let sql = "DELETE FROM pulseops_notification.groups_seen WHERE kind = $1";
+        self.db.admin().await.execute(sql, &[&kind]).await.expect("forgotten");
+    }
+
+    /// As if everything had been sealed with another deployment's secret.
+    pub async fn lose_secret(&self) {
+        let sql = "UPDATE pulseops_notification.channels SET address_sealed = '\\x00'::bytea";
+        self.db.admin().await.batch_execute(sql).await.expect("lost");
     }
 
     pub async fn notification(&self, id: &str) -> wire::Notification {
@@ -186,13 +223,24 @@ impl World {
             verified,
             ..UserEvent::default()
         };
-        let cx = self.workflow();
-        let mut envelope = Envelope::new(&cx, "auth", "pulseops.auth.user.registered.v1", user, 1);
+        self.say("registered", user, 1, event, &data).await;
+        self.heard(user).await;
+    }
+
+    /// auth-service says that an account was changed to this.
+    pub async fn hear_change(&self, user: Uuid, name: &str, inactive: bool, version: i64) {
+        let data =
+            UserEvent { user_id: user.to_string(), name: name.to_owned(), inactive, ..UserEvent::default() };
+        self.say("changed", user, version, self.db.source().id(), &data).await;
+    }
+
+    async fn say(&self, what: &str, user: Uuid, version: i64, event: Uuid, data: &UserEvent) {
+        let ty = format!("pulseops.auth.user.{what}.v1");
+        let mut envelope = Envelope::new(&self.workflow(), "auth", ty, user, version);
         envelope.id = event;
-        let record = Record::new(self.org.uuid().as_bytes().to_vec(), envelope, &data);
+        let record = Record::new(self.org.uuid().as_bytes().to_vec(), envelope, data);
         self.deps.bus.ensure_topic(&auth_service::events::TOPIC).await.expect("the topic");
         self.deps.bus.append(auth_service::events::TOPIC.name, &[record]).await.expect("appended");
-        self.heard(user).await;
     }
 
     /// Until auth-service's word about `user` has arrived.

@@ -186,7 +186,8 @@ pub enum TailFrom {
 pub struct Relayed {
     /// Rows moved from the outbox to the log.
     pub rows: i64,
-    /// The highest outbox id among them.
+    /// Up to which outbox id everything that the round saw is sent: the highest among them, or of all
+    /// when nothing waits any more.
     pub last_id: Option<i64>,
     /// False when another process was at it.
     pub leader: bool,
@@ -232,7 +233,8 @@ pub trait Bus: Send + Sync + 'static {
     async fn append(&self, topic: &str, records: &[Record]) -> Result<()>;
 
     /// Moves up to `max_rows` unsent rows with an id of at least `from_id` out of the outbox of
-    /// `outbox`'s service, per aggregate in the order of their ids.
+    /// `outbox`'s service, per aggregate in the order of their ids: none behind one that is held
+    /// (`held_at`), and no more than the memory of a round should hold.
     async fn relay(&self, outbox: &Db, from_id: i64, max_rows: i64) -> Result<Relayed>;
 
     /// A reader without partitions; its caller keeps leases and positions.

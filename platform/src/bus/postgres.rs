@@ -32,6 +32,9 @@ use statements::{
     TopicRow,
 };
 
+/// Bytes after which one round of [`Bus::relay`] takes no further row: the whole of it passes through
+/// the memory of one backend.
+const RELAY_BYTES: i64 = 4 * 1024 * 1024;
 /// Chunks that one statement of [`Bus::trim`] removes at most.
 const TRIM_BATCH: i64 = 500;
 const TRIM_EVERY: Duration = Duration::from_secs(60);
@@ -199,7 +202,9 @@ impl Bus for PostgresBus {
             sql(RELAY)
                 .bind::<BigInt, _>(from_id)
                 .bind::<BigInt, _>(max_rows)
+                .bind::<BigInt, _>(RELAY_BYTES)
                 .bind::<BigInt, _>(CHUNK_BYTES as i64)
+                .bind::<BigInt, _>(max_rows)
         };
         let mut connection = outbox.connection().await?;
         let mut row = statement().get_result::<RelayRow>(&mut connection).await;
@@ -213,7 +218,8 @@ impl Bus for PostgresBus {
             self.wake(topic);
         }
         let open = OpenTransactions { oldest: row.oldest_open, next: row.next_open };
-        Ok(Relayed { rows: row.count, last_id: row.last_id, leader: row.won, open })
+        let last_id = row.all_until.max(row.last_id);
+        Ok(Relayed { rows: row.count, last_id, leader: row.won, open })
     }
 
     async fn reader(&self, topic: &str) -> Result<Box<dyn Reader>> {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::pace::at_work;
 use super::run::Part;
-use super::{After, BatchCtx, Consumer, positions};
+use super::{After, BatchCtx, Consumer, LEASE, positions};
 use crate::bus::{Delivered, PartitionBatch};
 use crate::dead_letters;
 use crate::error::{Error, Kind, Result};
@@ -104,8 +104,8 @@ impl Consumer {
         let after = match handled {
             Ok(after) => after,
             Err(error) => {
-                tx.rollback().await?;
-                return Err(error.into());
+                let _ = tx.rollback().await;
+                return Err(own_fault(error, work).into());
             }
         };
         let place = (self.name, self.topic, partition);
@@ -267,6 +267,15 @@ impl Consumer {
         metrics::counter!("pulseops_consumer_batches_total", "consumer" => self.name, "outcome" => outcome)
             .increment(1);
     }
+}
+
+/// The database ends a transaction that is silent for longer than a lease. When the handler itself was
+/// at work for that long, it is the records' fault and not the database's.
+fn own_fault(error: Error, work: Duration) -> Error {
+    if !error.is_retryable() || work < LEASE {
+        return error;
+    }
+    Error::internal(format!("the handler was at work for {work:?}: {}", error.chain())).with_code("too_slow")
 }
 
 /// The message of a panic.

@@ -16,10 +16,12 @@ use crate::sql::sql;
 
 const RENEW_EVERY: Duration = Duration::from_secs(1);
 
-// `others` does not see what `me` writes, so it counts the others only. A row without partition
-// carries that count.
+// Only what is held here is prolonged: anything else that bears this owner's name lapses. A locked
+// row is being worked on and stays ours without. `others` does not see what `me` writes, so it
+// counts the others only; a row without partition carries that count.
 const RENEW: &str = "
 WITH arg AS (SELECT $1 AS owner, $2 AS consumers),
+held AS (SELECT * FROM unnest($3, $4, $5, $6) AS h(consumer, topic, partition, epoch)),
 me AS (
     INSERT INTO members (consumer, owner, seen_until)
     SELECT c, a.owner, pulseops.now() + interval '3 seconds' FROM arg a, unnest(a.consumers) c
@@ -29,11 +31,17 @@ gone AS (
     DELETE FROM members m USING arg a
     WHERE m.owner <> a.owner AND m.seen_until < pulseops.now() - interval '1 minute'
 ),
+free AS (
+    SELECT p.consumer, p.topic, p.partition
+    FROM arg a CROSS JOIN held h JOIN positions p USING (consumer, topic, partition, epoch)
+    WHERE p.owner = a.owner FOR UPDATE OF p SKIP LOCKED
+),
 renewed AS (
     UPDATE positions p SET lease_until = pulseops.now() + interval '3 seconds'
-    FROM arg a WHERE p.owner = a.owner RETURNING p.consumer, p.topic, p.partition, p.epoch
+    FROM free f WHERE p.consumer = f.consumer AND p.topic = f.topic AND p.partition = f.partition
 )
-SELECT consumer, topic, partition, epoch AS number FROM renewed
+SELECT p.consumer, p.topic, p.partition, p.epoch AS number
+FROM arg a CROSS JOIN held h JOIN positions p USING (consumer, topic, partition, epoch) WHERE p.owner = a.owner
 UNION ALL
 SELECT m.consumer, '', NULL, count(*) FROM arg a JOIN members m ON m.consumer = ANY (a.consumers)
 WHERE m.owner <> a.owner AND m.seen_until > pulseops.now() GROUP BY m.consumer";
@@ -65,6 +73,30 @@ impl Held {
     }
 }
 
+/// Everything held, as the arrays of a statement.
+#[derive(Default)]
+struct Holdings {
+    consumers: Vec<&'static str>,
+    topics: Vec<&'static str>,
+    partitions: Vec<i32>,
+    epochs: Vec<i64>,
+}
+
+impl Holdings {
+    fn of(registered: &[Arc<Held>], epochs: &[BTreeMap<i32, i64>]) -> Self {
+        let mut all = Self::default();
+        for (held, epochs) in registered.iter().zip(epochs) {
+            for (partition, epoch) in epochs {
+                all.consumers.push(held.consumer);
+                all.topics.push(held.topic);
+                all.partitions.push(*partition);
+                all.epochs.push(*epoch);
+            }
+        }
+        all
+    }
+}
+
 impl Keeper {
     pub(super) fn new(db: Db, owner: Uuid) -> Self {
         Self { db, owner, registered: Mutex::default() }
@@ -90,11 +122,16 @@ impl Keeper {
         // Only what was held before the statement can be found lost by it.
         let before: Vec<BTreeMap<i32, i64>> = registered.iter().map(|h| h.epochs().clone()).collect();
         let consumers: Vec<&str> = registered.iter().map(|held| held.consumer).collect();
+        let held = Holdings::of(&registered, &before);
         let db = self.db.leases()?;
         let rows = crate::system_tx!(db, "consumer leases", |conn| {
             let rows = sql(RENEW)
                 .bind::<diesel::sql_types::Uuid, _>(self.owner)
                 .bind::<Array<Text>, _>(&consumers)
+                .bind::<Array<Text>, _>(&held.consumers)
+                .bind::<Array<Text>, _>(&held.topics)
+                .bind::<Array<Integer>, _>(&held.partitions)
+                .bind::<Array<BigInt>, _>(&held.epochs)
                 .load::<Row>(conn)
                 .await?;
             Ok(rows)

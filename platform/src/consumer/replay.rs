@@ -1,15 +1,23 @@
 //! Dead letters that a person wants handled again: one at a time, by the owner of their partition,
 //! through the same handler.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+use uuid::Uuid;
+
 use super::batch::Failure;
 use super::{After, Consumer, positions};
 use crate::dead_letters::{self, DeadLetter};
 use crate::error::{Error, Result};
 
+/// How long a letter waits whose replay failed in a way that may pass.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
 enum Replayed {
     Nothing,
     Done(DeadLetter, After),
-    Later(Error),
+    Later(DeadLetter, Error),
     Refused(DeadLetter, Error),
     InDoubt(DeadLetter, Error),
 }
@@ -20,12 +28,15 @@ impl Consumer {
         if self.parts.is_empty() {
             return Ok(false);
         }
+        let now = Instant::now();
+        self.deferred.retain(|_, until| *until > now);
         match self.replay_next().await {
             Ok(Replayed::Nothing) | Err(Failure::Lost) => Ok(false),
-            // It stays requested; new records must not wait for it.
-            Ok(Replayed::Later(error)) => {
-                tracing::warn!(consumer = self.name, error = %error.chain(), "a replay will be tried again");
-                Ok(false)
+            // It stays requested; neither new records nor other letters must wait for it.
+            Ok(Replayed::Later(letter, error)) => {
+                tracing::warn!(consumer = self.name, dead_letter.id = %letter.id, error = %error.chain(), "a replay will be tried again");
+                self.deferred.insert(letter.id, Instant::now() + AGAIN_AFTER);
+                Ok(true)
             }
             Ok(Replayed::Done(letter, after)) => {
                 tracing::info!(consumer = self.name, dead_letter.id = %letter.id, "a dead letter was replayed");
@@ -51,25 +62,32 @@ impl Consumer {
     async fn replay_next(&self) -> Result<Replayed, Failure> {
         let mut tx = self.group.db.begin_system("dead letter").await?;
         let owned = self.partitions();
-        let Some(letter) = dead_letters::claim(&mut tx, self.name, self.topic, &owned).await? else {
+        let deferred: Vec<Uuid> = self.deferred.keys().copied().collect();
+        let claim = dead_letters::claim(&mut tx, self.name, self.topic, &owned, &deferred);
+        let Some(letter) = claim.await? else {
             tx.rollback().await?;
             return Ok(Replayed::Nothing);
         };
         let epoch = self.parts.get(&letter.partition).map_or(0, |part| part.epoch);
-        let place = (self.name, self.topic, letter.partition);
-        if !positions::confirm(&mut tx, place, epoch).await? {
-            return Err(Failure::Lost);
-        }
         let cx = self.batch_cx(letter.partition, epoch, true);
         let after = match self.handle(&cx, &mut tx, &[letter.delivered()]).await {
             Ok(after) => after,
             Err(error) => {
                 tx.rollback().await?;
                 let later = error.is_retryable();
-                return Ok(if later { Replayed::Later(error) } else { Replayed::Refused(letter, error) });
+                return Ok(if later {
+                    Replayed::Later(letter, error)
+                } else {
+                    Replayed::Refused(letter, error)
+                });
             }
         };
         dead_letters::done(&mut tx, &letter, cx.now).await?;
+        // Last, because nobody can renew the lease of a locked position.
+        let place = (self.name, self.topic, letter.partition);
+        if !positions::confirm(&mut tx, place, epoch).await? {
+            return Err(Failure::Lost);
+        }
         let committed = match tx.commit().await {
             Ok(()) => self.failpoint("replay.after_commit").await,
             Err(error) => Err(error),

@@ -1,11 +1,12 @@
 //! The loop of one consumer: take the share of partitions, read, hand over, and give back at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::keeper::Held;
 use super::pace::Pace;
@@ -37,6 +38,8 @@ pub struct Consumer {
     replay_at: Instant,
     lag_at: Instant,
     replay_asked: Subscription,
+    /// Dead letters whose replay waits, until when.
+    pub(super) deferred: HashMap<Uuid, Instant>,
     shutdown: CancellationToken,
 }
 
@@ -78,6 +81,7 @@ impl Consumer {
             replay_at: now,
             lag_at: now,
             replay_asked: group.wakes.subscribe(dead_letters::REPLAY),
+            deferred: HashMap::new(),
             shutdown: CancellationToken::new(),
         }
     }
@@ -106,6 +110,11 @@ impl Consumer {
     /// position does not fit the log: a person must decide, nothing is reset. Any other error that
     /// will not pass by itself.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<()> {
+        self.run_until_stopped(shutdown).await
+    }
+
+    /// [`run`](Self::run), after which it may run again.
+    pub(super) async fn run_until_stopped(&mut self, shutdown: CancellationToken) -> Result<()> {
         self.shutdown = shutdown;
         let result = self.run_rounds().await;
         self.give_back().await;

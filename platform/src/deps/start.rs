@@ -14,13 +14,9 @@ use crate::idempotency;
 use crate::leased::{Driver, Handle, Slots, Work};
 use crate::lifecycle::Stage;
 use crate::outbox::Relay;
-use crate::source::Source;
 
-/// How often a service forgets idempotency keys and applied versions whose time is over.
+/// How often a service forgets idempotency keys whose time is over.
 const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(60);
-/// How long applied versions are remembered: longer than any topic keeps its records.
-const REMEMBER_VERSIONS: Duration = Duration::from_secs(30 * 24 * 3600);
-const FORGET_AT_ONCE: i64 = 10_000;
 
 impl Deps {
     /// The pool of `service`.
@@ -39,11 +35,11 @@ impl Deps {
         self.housekeeping(db);
     }
 
-    /// Starts what forgets idempotency keys and applied versions of the service behind `db`.
+    /// Starts what forgets idempotency keys of the service behind `db`.
     pub fn housekeeping(&self, db: &Db) {
-        let (db, source) = (db.clone(), self.source.clone());
+        let db = db.clone();
         let name = format!("{}.housekeeping", db.service());
-        self.lifecycle.spawn(Stage::Drivers, name, |shutdown| housekeeping(db, source, shutdown));
+        self.lifecycle.spawn(Stage::Drivers, name, |shutdown| housekeeping(db, shutdown));
     }
 
     /// The consumers of `service`, whose leases are kept from now on.
@@ -69,7 +65,8 @@ impl Deps {
     ) -> Result<()> {
         let consumer = consumers.consumer(name, topic, options, handler).await?;
         let name = format!("consumer.{name}");
-        self.lifecycle.spawn(Stage::Consumers, name, |shutdown| consumer.run(shutdown));
+        let stopped = self.stopped.clone();
+        self.lifecycle.spawn(Stage::Consumers, name, |shutdown| stopped.run(consumer, shutdown));
         Ok(())
     }
 
@@ -81,13 +78,9 @@ impl Deps {
     }
 }
 
-async fn housekeeping(db: Db, source: Source, shutdown: CancellationToken) -> Result<()> {
+async fn housekeeping(db: Db, shutdown: CancellationToken) -> Result<()> {
     while shutdown.run_until_cancelled(tokio::time::sleep(HOUSEKEEPING_EVERY)).await.is_some() {
-        let swept = async {
-            idempotency::sweep(&db).await?;
-            consumer::inbox::sweep(&db, &source, REMEMBER_VERSIONS, FORGET_AT_ONCE).await
-        };
-        if let Err(error) = swept.await {
+        if let Err(error) = idempotency::sweep(&db).await {
             tracing::warn!(service = db.service(), error = error.chain(), "housekeeping failed; comes again");
         }
     }

@@ -66,7 +66,7 @@ fn violation(kind: DatabaseErrorKind, info: &(dyn DatabaseErrorInformation + Sen
         }
         Db::ExclusionViolation => (Kind::Conflict, "conflict", &["_excl"], "overlaps another one"),
         Db::ForeignKeyViolation => {
-            (Kind::Invalid, "invalid_reference", &["_fkey"], "refers to something that does not exist")
+            (Kind::Invalid, "unknown_reference", &["_fkey"], "refers to something that does not exist")
         }
         Db::CheckViolation => (Kind::Invalid, "invalid", &["_check"], "is not allowed"),
         Db::SerializationFailure => return lost("serialization_failure"),

@@ -49,7 +49,7 @@ fn fault(violation: FieldViolation) -> FieldError {
 
 fn kind_of(code: Code) -> Kind {
     match code {
-        Code::InvalidArgument | Code::OutOfRange => Kind::Invalid,
+        Code::InvalidArgument => Kind::Invalid,
         Code::Unauthenticated => Kind::Unauthenticated,
         Code::PermissionDenied => Kind::Forbidden,
         Code::NotFound => Kind::NotFound,
@@ -59,7 +59,13 @@ fn kind_of(code: Code) -> Kind {
         Code::Unavailable => Kind::Unavailable,
         // tonic says "cancelled" when a channel's own timeout runs out.
         Code::DeadlineExceeded | Code::Cancelled => Kind::Timeout,
-        Code::Ok | Code::Unknown | Code::Unimplemented | Code::Internal | Code::DataLoss => Kind::Internal,
+        // tonic says "out of range" when an answer is larger than its client takes.
+        Code::Ok
+        | Code::Unknown
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::DataLoss => Kind::Internal,
     }
 }
 

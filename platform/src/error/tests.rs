@@ -64,6 +64,8 @@ fn every_grpc_code_has_a_kind_and_foreign_internals_stay_inside() {
     let missing = Error::from(Status::unimplemented("no such method"));
     assert_eq!((missing.kind, missing.code), (Kind::Internal, "unimplemented"));
     assert_eq!(Error::from(Status::cancelled("")).kind, Kind::Timeout);
+    // tonic's, about an answer that is too large: not the caller's fault.
+    assert_eq!(Error::from(Status::out_of_range("decoded message length too large")).kind, Kind::Internal);
     let plain = Error::from(Status::not_found("no such incident"));
     assert_eq!((plain.code, &*plain.detail), ("not_found", "no such incident"));
 }

@@ -32,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// While the database does not answer. What was due meanwhile starts this late after it does again.
 const LONGEST_LOOK_PAUSE: Duration = Duration::from_secs(2);
 /// How long started steps may take to end after shutdown.
-const GRACE: Duration = Duration::from_secs(18);
+const GRACE: Duration = Duration::from_secs(14);
 /// Claims that may wait for a slot, per slot. All of them are renewed each second, and no other
 /// process can have them.
 const WAITING_PER_SLOT: usize = 4;

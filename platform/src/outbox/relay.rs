@@ -1,20 +1,20 @@
-use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
-use diesel::sql_types::{BigInt, Timestamptz};
+use diesel::sql_types::{BigInt, Text};
+use diesel::{OptionalExtension, QueryableByName};
 use diesel_async::RunQueryDsl;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::WAKE;
-use crate::bus::{Bus, OpenTransactions};
+use super::bound::LowerBound;
+use super::{WAKE, house};
+use crate::bus::{Bus, Relayed};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::source::Source;
 use crate::sql::sql;
 use crate::wake::{Progress, Subscription};
-use std::sync::Arc;
 
 /// Rows that one statement moves at most.
 const BATCH: i64 = 1_000;
@@ -22,32 +22,31 @@ const BATCH: i64 = 1_000;
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// While another process is at it, it may not see what woke us.
 const WAIT_FOR_LEADER: Duration = Duration::from_millis(2);
-/// How long after a row was sent the transactions are noted that may still bring a lower id: much
-/// longer than from taking an id to taking a transaction's number.
-const SETTLED_AFTER: Duration = Duration::from_secs(10);
-/// Finds what a person set back to unsent.
-const FULL_LOOK_EVERY: Duration = Duration::from_secs(30);
-const HOUSEKEEPING_EVERY: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// How long sent rows stay, for people who look for them.
-const KEEP_SENT: Duration = Duration::from_secs(3600);
-const SWEEP_BATCH: usize = 5_000;
 const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 
-const UNSENT: &str =
-    "SELECT count(*) AS count FROM (SELECT FROM outbox WHERE sent_at IS NULL LIMIT 100000) o";
+// The row that the relay would move first.
+const HOLD: &str = "
+UPDATE outbox SET held_at = pulseops.now() WHERE id = (
+    SELECT o.id FROM outbox o
+    WHERE o.sent_at IS NULL AND o.id >= $1
+      AND NOT EXISTS (SELECT FROM outbox h WHERE h.held_at IS NOT NULL AND h.aggregate_id = o.aggregate_id AND h.id <= o.id)
+    ORDER BY o.id LIMIT 1)
+RETURNING id, aggregate_id";
 
-const SWEEP: &str = "
-DELETE FROM outbox WHERE id IN (
-    SELECT id FROM (SELECT id, sent_at FROM outbox ORDER BY id LIMIT $1) oldest WHERE sent_at < $2)";
+const LET_GO: &str = "UPDATE outbox SET held_at = NULL WHERE held_at IS NOT NULL";
 
 /// Moves one service's outbox to the bus. Any number of processes may run one; one at a time works.
+///
+/// A round that fails is tried again with half as many rows. A row that fails alone is held, and with
+/// it the later ones of its aggregate, until the next full look; the others go on.
 pub struct Relay {
     db: Db,
     bus: Arc<dyn Bus>,
     source: Source,
     woken: Subscription,
     bound: LowerBound,
+    rows: i64,
 }
 
 impl Relay {
@@ -59,6 +58,7 @@ impl Relay {
             source: source.clone(),
             woken: db.wakes().subscribe(WAKE),
             bound: LowerBound::default(),
+            rows: BATCH,
         }
     }
 
@@ -67,19 +67,60 @@ impl Relay {
     /// # Errors
     /// Those of the database and the bus; then nothing was moved, or its answer was lost.
     pub async fn step(&mut self) -> Result<Progress> {
-        let from = self.bound.at(Instant::now());
+        let (from, full) = self.bound.at(Instant::now());
+        if full {
+            self.let_go().await?;
+        }
         crate::failpoint!("relay.before");
-        let relayed = self.bus.relay(&self.db, from, BATCH).await?;
+        let relayed = match self.bus.relay(&self.db, from, self.rows).await {
+            Ok(relayed) => relayed,
+            Err(error) => return self.failed(from, error).await,
+        };
         crate::failpoint!("relay.after");
+        Ok(self.relayed(relayed))
+    }
+
+    fn relayed(&mut self, relayed: Relayed) -> Progress {
+        self.rows = self.rows.saturating_mul(2).min(BATCH);
         self.bound.looked(Instant::now(), relayed.last_id, relayed.open);
         if relayed.rows > 0 {
             let service = self.db.service().to_owned();
             metrics::counter!("pulseops_relay_rows_total", "service" => service)
                 .increment(relayed.rows.unsigned_abs());
-            return Ok(Progress::Worked);
+            return Progress::Worked;
         }
         let next = if relayed.leader { LOOK_EVERY } else { WAIT_FOR_LEADER };
-        Ok(Progress::Idle { next: Some(next) })
+        Progress::Idle { next: Some(next) }
+    }
+
+    /// Fewer rows next time; the one that the bus refuses alone is set aside.
+    async fn failed(&mut self, from: i64, error: Error) -> Result<Progress> {
+        if self.rows > 1 {
+            self.rows /= 2;
+            return Err(error);
+        }
+        if error.is_retryable() {
+            return Err(error);
+        }
+        let mut connection = self.db.connection().await?;
+        let held = sql(HOLD).bind::<BigInt, _>(from).get_result::<Held>(&mut connection).await.optional()?;
+        let Some(held) = held else { return Err(error) };
+        metrics::counter!("pulseops_outbox_held_total", "service" => self.db.service().to_owned())
+            .increment(1);
+        tracing::error!(
+            service = self.db.service(),
+            outbox.id = held.id,
+            aggregate.id = held.aggregate_id,
+            error = %error.chain(),
+            "the bus refuses an event; it and the later ones of its aggregate wait"
+        );
+        Ok(Progress::Worked)
+    }
+
+    async fn let_go(&self) -> Result<()> {
+        let mut connection = self.db.connection().await?;
+        sql(LET_GO).execute(&mut connection).await?;
+        Ok(())
     }
 
     /// Relays until `shutdown`, then what is still there. Errors are logged and tried again: what is
@@ -88,7 +129,8 @@ impl Relay {
     /// # Errors
     /// None; the type fits the lifecycle.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<()> {
-        let house = keep_house(self.db.clone(), self.source.clone(), shutdown.clone());
+        let settled = self.bound.settled();
+        let house = house::keep(self.db.clone(), self.source.clone(), settled, shutdown.clone());
         tokio::join!(self.relay(shutdown), house);
         Ok(())
     }
@@ -130,118 +172,10 @@ impl Relay {
     }
 }
 
-/// Counts and sweeps, beside the relay: nobody who was woken waits for it.
-async fn keep_house(db: Db, source: Source, shutdown: CancellationToken) {
-    loop {
-        let kept = async {
-            let unsent = unsent(&db).await?;
-            metrics::gauge!("pulseops_outbox_unsent", "service" => db.service().to_owned())
-                .set(unsent as f64);
-            while sweep(&db, &source).await? == SWEEP_BATCH && !shutdown.is_cancelled() {}
-            Ok::<_, Error>(())
-        };
-        if let Err(error) = kept.await {
-            tracing::warn!(service = db.service(), error = %error.chain(), "the outbox was not swept");
-        }
-        let pause = tokio::time::sleep(HOUSEKEEPING_EVERY);
-        if shutdown.run_until_cancelled(pause).await.is_none() {
-            return;
-        }
-    }
-}
-
-/// How many events wait (counted up to 100,000).
-///
-/// # Errors
-/// Those of the database.
-pub(super) async fn unsent(db: &Db) -> Result<i64> {
-    let mut connection = db.connection().await?;
-    Ok(sql(UNSENT).get_result::<Count>(&mut connection).await?.count)
-}
-
-/// Removes a batch of old sent rows. Only a prefix of the table is looked at; an unsent row in it
-/// stays and does not keep others from going. Returns how many went.
-async fn sweep(db: &Db, source: &Source) -> Result<usize> {
-    let before = source.now() - TimeDelta::from_std(KEEP_SENT).unwrap_or(TimeDelta::MAX);
-    let mut connection = db.connection().await?;
-    let sweep = sql(SWEEP).bind::<BigInt, _>(SWEEP_BATCH as i64).bind::<Timestamptz, _>(before);
-    Ok(sweep.execute(&mut connection).await?)
-}
-
-#[derive(diesel::QueryableByName)]
-struct Count {
+#[derive(QueryableByName)]
+struct Held {
     #[diesel(sql_type = BigInt)]
-    count: i64,
-}
-
-/// Below which id nothing unsent is looked for. Under a long snapshot the index keeps every sent row,
-/// so looking from its beginning grows slower and slower. But ids are given before the commit: a
-/// lower one may appear late, and later events of its aggregate must not be sent before it. So the
-/// bound follows an id only when every transaction has ended that could bring a lower one. Now and
-/// then there is none.
-#[derive(Default)]
-struct LowerBound {
-    settled: i64,
-    sent: VecDeque<(Instant, i64)>,
-    /// An id, and the transaction number below which all must have ended for it to be settled.
-    settling: Option<(i64, i64)>,
-    full_look_at: Option<Instant>,
-}
-
-impl LowerBound {
-    fn at(&mut self, now: Instant) -> i64 {
-        if self.full_look_at.is_some_and(|at| now < at) {
-            return self.settled;
-        }
-        self.full_look_at = Some(now + FULL_LOOK_EVERY);
-        0
-    }
-
-    fn looked(&mut self, now: Instant, sent: Option<i64>, open: OpenTransactions) {
-        if let Some((id, _)) = self.settling.take_if(|(_, until)| open.oldest >= *until) {
-            self.settled = self.settled.max(id);
-        }
-        if self.settling.is_none() {
-            let mut last = None;
-            while let Some((_, id)) =
-                self.sent.pop_front_if(|(at, _)| now.duration_since(*at) >= SETTLED_AFTER)
-            {
-                last = last.max(Some(id));
-            }
-            self.settling = last.map(|id| (id, open.next));
-        }
-        let noted = self.sent.back().is_some_and(|(at, _)| now.duration_since(*at) < Duration::from_secs(1));
-        if let Some(id) = sent.filter(|_| !noted) {
-            self.sent.push_back((now, id));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_bound_trails_and_waits_for_open_transactions() {
-        let start = Instant::now();
-        let mut bound = LowerBound::default();
-        let mut look = |seconds, sent, oldest, next| {
-            bound.looked(start + Duration::from_secs(seconds), sent, OpenTransactions { oldest, next });
-            bound.settled
-        };
-        assert_eq!(look(0, Some(100), 7, 9), 0);
-        assert_eq!(look(5, Some(200), 7, 12), 0);
-        assert_eq!(look(10, None, 7, 20), 0, "number 7 may still bring 99");
-        assert_eq!(look(15, Some(300), 8, 30), 0, "and so may 8 to 19");
-        assert_eq!(look(16, None, 20, 31), 100);
-        assert_eq!(look(17, None, 31, 31), 200, "nobody was open when it came of age");
-        assert_eq!(look(20, None, 40, 40), 200, "too young");
-        assert_eq!(look(25, Some(250), 40, 41), 200);
-        assert_eq!(look(26, None, 41, 41), 300);
-        for second in 30..90 {
-            look(second, None, 50, 50);
-        }
-        let after = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!([90, 119, 120, 121].map(|seconds| bound.at(after(seconds))), [0, 300, 0, 300]);
-    }
+    id: i64,
+    #[diesel(sql_type = Text)]
+    aggregate_id: String,
 }

@@ -9,6 +9,7 @@ use prost_reflect::DescriptorPool;
 use super::TestDb;
 use crate::access::{AccessTable, OptionNames};
 use crate::bus::postgres::PostgresBus;
+use crate::consumer::Stopped;
 use crate::ctx::{OrgId, Principal};
 use crate::deps::{Databases, Deps};
 use crate::door::DoorParts;
@@ -103,6 +104,7 @@ impl TestDb {
             secret,
             egress: Egress::new(&egress).expect("readable"),
             wakes,
+            stopped: Stopped::default(),
             source,
         }
     }

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 use super::TestDb;
 
 /// Tables that the mechanisms bring into every service's schema; platform alone touches them.
-pub const MECHANISMS: [&str; 5] = ["outbox", "positions", "members", "inbox", "idempotency_keys"];
+pub const MECHANISMS: [&str; 4] = ["outbox", "positions", "members", "idempotency_keys"];
 
 /// diesel builds tables of at most this many columns.
 const MAX_COLUMNS: usize = 32;

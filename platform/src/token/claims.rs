@@ -61,7 +61,18 @@ impl Claims {
     /// A token for `principal` in `org` that lasts `ttl` from now. A service's token is for our own
     /// doors, every other for all of them; keys carry their permissions as scopes.
     pub fn new(principal: &Principal, org: OrgId, ttl: Duration, source: &Source) -> Self {
-        let now = source.now();
+        Self::new_at(principal, org, ttl, source.now(), source)
+    }
+
+    /// As [`Claims::new`], issued at `now`: where the order of tokens and revocations counts, the
+    /// time comes from the database that both are written in.
+    pub fn new_at(
+        principal: &Principal,
+        org: OrgId,
+        ttl: Duration,
+        now: DateTime<Utc>,
+        source: &Source,
+    ) -> Self {
         let ttl = TimeDelta::from_std(ttl).unwrap_or(TimeDelta::zero());
         let is_key = matches!(principal.kind, PrincipalKind::ApiKey | PrincipalKind::IntegrationKey);
         Self {

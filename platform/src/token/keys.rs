@@ -92,7 +92,8 @@ impl KeyRing {
             .is_none_or(|fetched| now - fetched.at >= if fetched.failed { BETWEEN_FETCHES } else { kept });
         if due {
             let failed = self.fetch().await.is_err();
-            *last = Some(Fetched { at: now, failed });
+            // The time of the answer: whoever waited for it is not the next to wait.
+            *last = Some(Fetched { at: self.source.now(), failed });
         }
         let failed = last.as_ref().is_some_and(|fetched| fetched.failed);
         match self.known(kid).or(known.filter(|_| failed)) {

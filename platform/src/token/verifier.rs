@@ -29,7 +29,12 @@ const LAST_GOOD: TimeDelta = TimeDelta::minutes(15);
 const LAST_GOOD_STEP: TimeDelta = TimeDelta::seconds(5);
 /// Without news from the revocation topic for this long, users' tokens are confirmed with auth.
 const SILENCE: TimeDelta = TimeDelta::seconds(30);
+/// When a caller may try again whose key could not be verified.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How long a key that auth refused is refused without asking again.
+const REFUSED: TimeDelta = TimeDelta::seconds(2);
 const CACHED: u64 = 100_000;
+const CACHED_REFUSALS: u64 = 10_000;
 
 /// What a good token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,14 +57,16 @@ pub trait Exchange: Send + Sync {
     /// The 60 s token of an API key or integration key.
     ///
     /// # Errors
-    /// Unauthenticated when the key is not good; Unavailable or Timeout when auth does not answer.
+    /// Unauthenticated when the key is not good, and for no other reason; Unavailable or Timeout
+    /// when auth does not say.
     async fn exchange(&self, key: &str) -> Result<String>;
 
     /// Whether the user of a good token is still the one it says. Asked only while the revocation
     /// topic is silent.
     ///
     /// # Errors
-    /// Unauthenticated when not; Unavailable or Timeout when auth does not answer.
+    /// Unauthenticated when not, and for no other reason; Unavailable or Timeout when auth does not
+    /// say.
     async fn confirm(&self, verified: &Verified) -> Result<()>;
 }
 
@@ -89,6 +96,7 @@ struct Inner {
     exchange: Arc<dyn Exchange>,
     source: Source,
     cache: Cache<[u8; 32], Arc<Verified>>,
+    refused: Cache<[u8; 32], (DateTime<Utc>, Error)>,
     last_good: Cache<[u8; 32], Arc<Verified>>,
     confirmed: Cache<[u8; 32], DateTime<Utc>>,
     revocations: Revocations,
@@ -109,6 +117,7 @@ impl Verifier {
             exchange: parts.exchange,
             source: parts.source,
             cache: Cache::builder().max_capacity(CACHED).time_to_live(MAX_LIFETIME).build(),
+            refused: Cache::new(CACHED_REFUSALS),
             last_good: Cache::new(CACHED),
             confirmed: Cache::new(CACHED),
             revocations: Revocations::default(),
@@ -124,13 +133,9 @@ impl Verifier {
     pub async fn verify(&self, bearer: &str) -> Result<Arc<Verified>> {
         let inner = &self.0;
         let hash = sha256(bearer.as_bytes());
-        if let Some(known) = inner.cache.get(&hash).await {
-            if inner.source.now() < known.expires_at {
-                inner.revocations.check(&known)?;
-                inner.confirm(hash, &known).await?;
-                return Ok(known);
-            }
-            inner.cache.invalidate(&hash).await;
+        if let Some(known) = inner.known(&hash).await? {
+            inner.confirm(hash, &known).await?;
+            return Ok(known);
         }
         let found = inner.cache.try_get_with(hash, inner.find(bearer, hash)).await;
         let found = found.map_err(|error| Error::clone(&error))?;
@@ -153,10 +158,30 @@ impl Verifier {
 }
 
 impl Inner {
+    /// The cached answer while it holds. A key outlives its tokens: when these are revoked, auth says
+    /// whether the key is, too, or whether it only has other rights.
+    async fn known(&self, hash: &[u8; 32]) -> Result<Option<Arc<Verified>>> {
+        let Some(known) = self.cache.get(hash).await else { return Ok(None) };
+        if self.source.now() < known.expires_at {
+            match self.revocations.check(&known) {
+                Ok(()) => return Ok(Some(known)),
+                Err(_) if is_key(known.principal.kind) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        self.cache.invalidate(hash).await;
+        Ok(None)
+    }
+
     async fn find(&self, bearer: &str, hash: [u8; 32]) -> Result<Arc<Verified>> {
         let integration = bearer.starts_with(INTEGRATION_KEY_PREFIX);
         if !integration && !bearer.starts_with(API_KEY_PREFIX) {
             return self.verify_jwt(bearer).await.map(Arc::new);
+        }
+        if let Some((at, error)) = self.refused.get(&hash).await
+            && self.source.now() - at < REFUSED
+        {
+            return Err(error);
         }
         match self.exchange_key(bearer).await {
             Ok(verified) => {
@@ -166,21 +191,29 @@ impl Inner {
                 }
                 Ok(verified)
             }
-            Err(error) if integration && error.is_retryable() => self.last_good(hash).await.ok_or(error),
-            Err(error) => {
+            Err(error) if error.kind == Kind::Unauthenticated => {
                 self.last_good.invalidate(&hash).await;
+                self.refused.insert(hash, (self.source.now(), error.clone())).await;
                 Err(error)
             }
+            Err(error) if integration => self.last_good(hash).await.ok_or(error),
+            Err(error) => Err(error),
         }
     }
 
     async fn exchange_key(&self, key: &str) -> Result<Verified> {
         let token = self.exchange.exchange(key).await?;
-        let verified = self.verify_jwt(&token).await?;
-        match verified.principal.kind {
-            PrincipalKind::ApiKey | PrincipalKind::IntegrationKey => Ok(verified),
-            _ => Err(Error::internal("auth exchanged a key for a token that is not a key's")),
+        // The key is good; that its token is not is between auth and us.
+        let verified = self.verify_jwt(&token).await.map_err(|error| match error.kind {
+            Kind::Unauthenticated => Error::unavailable("key_unverified", "the key cannot be verified now")
+                .with_retry_after(AGAIN)
+                .with_source(error),
+            _ => error,
+        })?;
+        if !is_key(verified.principal.kind) {
+            return Err(Error::internal("auth exchanged a key for a token that is not a key's"));
         }
+        Ok(verified)
     }
 
     async fn last_good(&self, hash: [u8; 32]) -> Option<Arc<Verified>> {
@@ -270,6 +303,10 @@ impl Inner {
         let principal = Arc::new(principal);
         Ok(Verified { principal, org: claims.org, cause, issued_at, expires_at })
     }
+}
+
+fn is_key(kind: PrincipalKind) -> bool {
+    matches!(kind, PrincipalKind::ApiKey | PrincipalKind::IntegrationKey)
 }
 
 /// The signature is checked here; the times are checked by our own clock.

@@ -1,4 +1,4 @@
-//! Consumers beside the conformance suite: our own faults, inbox, doubtful commits, shutdown.
+//! Consumers beside the conformance suite: our own faults, doubtful commits, shutdown.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use diesel_async::AsyncPgConnection;
 use platform::bus::conformance::Ledger;
 use platform::bus::{Bus, Delivered, Envelope, PostgresBus, Record, TopicSpec};
-use platform::consumer::{After, BatchCtx, Consumer, Consumers, Handler, Options, StartAt, inbox};
+use platform::consumer::{After, BatchCtx, Consumer, Consumers, Handler, Options, StartAt};
 use platform::ctx::Ctx;
 use platform::dead_letters::{self, Filter};
 use platform::error::{Error, Result};
@@ -110,43 +110,6 @@ async fn a_doubtful_commit_counts_once() {
     step_until(&mut consumer, async || Ledger::effects(&world.db).await == 3).await;
     assert_eq!(ledger.calls.load(Ordering::SeqCst), 3, "rolled back, committed in doubt, the next");
     assert!(!ledger.lost.lock().expect("no panic holds it").is_empty(), "memory was forgotten");
-}
-
-/// Counts what the inbox lets through.
-struct Versions(std::sync::Mutex<Vec<(String, i64)>>);
-
-#[async_trait]
-impl Handler for Versions {
-    async fn handle(
-        &self,
-        cx: &BatchCtx,
-        conn: &mut AsyncPgConnection,
-        batch: &[Delivered],
-    ) -> Result<After> {
-        let fresh = inbox::fresh(cx, conn, batch).await?;
-        let seen: Vec<_> =
-            fresh.iter().map(|d| (d.record.envelope.subject.clone(), d.record.envelope.version)).collect();
-        self.0.lock().expect("no panic holds it").extend(seen);
-        Ok(After::none())
-    }
-}
-
-#[tokio::test]
-async fn a_version_that_stands_twice_in_the_log_is_applied_once() {
-    let world = World::new().await;
-    let versions = Arc::new(Versions(std::sync::Mutex::default()));
-    let mut consumer = world.consumer("versions", Arc::clone(&versions) as _).await;
-    world.append(&[("a", 1, ""), ("b", 1, ""), ("a", 1, ""), ("a", 2, "")]).await;
-    while consumer.step().await.expect("a step").worked() {}
-    world.append(&[("a", 2, ""), ("a", 1, ""), ("b", 2, ""), ("c", 0, ""), ("c", 0, "")]).await;
-    while consumer.step().await.expect("a step").worked() {}
-    let seen = versions.0.lock().expect("no panic holds it").clone();
-    let expected = [("a", 1), ("b", 1), ("a", 2), ("b", 2), ("c", 0), ("c", 0)];
-    assert_eq!(seen, expected.map(|(subject, version)| (subject.to_owned(), version)));
-
-    world.db.advance(Duration::from_secs(7200)).await;
-    let (db, keep) = (world.db.db("bare"), Duration::from_secs(3600));
-    assert_eq!(inbox::sweep(&db, world.db.source(), keep, 100).await.expect("swept"), 2);
 }
 
 #[tokio::test]

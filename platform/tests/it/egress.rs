@@ -8,6 +8,7 @@ use axum::routing::{get, post};
 use http::{Method, StatusCode};
 use platform::egress::{Egress, EgressConfig, Request};
 use platform::error::{Kind, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use url::Url;
 
 fn egress(allow: &[&str]) -> Egress {
@@ -27,6 +28,19 @@ async fn server() -> u16 {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("bound").port();
     tokio::spawn(async move { axum::serve(listener, app).await });
+    port
+}
+
+/// A server that says yes, begins to say more, and breaks off.
+async fn broken_server() -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a call");
+        let mut asked = [0; 1024];
+        stream.read(&mut asked).await.expect("a request");
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nyes").await.expect("said");
+    });
     port
 }
 
@@ -95,6 +109,15 @@ async fn answers_are_read_up_to_a_size_and_redirects_are_not_followed() {
     let url = Url::parse(&format!("{base}/echo")).expect("a URL");
     let post = Request { body: "ping".into(), ..Request::new(Method::POST, url) };
     assert_eq!(egress.send(post).await.expect("answered").body, "ping");
+}
+
+/// Asking again would do again what was done.
+#[tokio::test]
+async fn a_body_that_breaks_off_takes_no_answer_back() {
+    let port = broken_server().await;
+    let egress = egress(&["127.0.0.0/8"]);
+    let answer = get_url(&egress, &format!("http://127.0.0.1:{port}/")).await.expect("it answered");
+    assert_eq!((answer.status, answer.truncated), (StatusCode::OK, true));
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@ use diesel_async::RunQueryDsl;
 use platform::ctx::Ctx;
 use platform::db::Db;
 use platform::error::{Error, Kind, Result};
-use platform::idempotency::{self, KEPT, REPLAYED};
+use platform::idempotency::{self, KEPT};
+use platform::rpc::IDEMPOTENCY_REPLAYED;
 use platform::testing::{BARE, TestDb};
 use tonic::Response;
 
@@ -42,7 +43,7 @@ fn keyed(cx: &Ctx, key: &str) -> Ctx {
 }
 
 fn replayed<T>(answer: &Response<T>) -> bool {
-    answer.metadata().get(REPLAYED).is_some_and(|value| value == "true")
+    answer.metadata().get(IDEMPOTENCY_REPLAYED).is_some_and(|value| value == "true")
 }
 
 #[tokio::test]

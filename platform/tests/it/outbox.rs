@@ -184,6 +184,50 @@ async fn large_events_are_cut_into_chunks() {
     assert_eq!(versions, (1..=10).collect::<Vec<_>>());
 }
 
+/// Ten of 1.5 MiB: a round is bounded by what passes through memory, not by rows.
+#[tokio::test]
+async fn a_round_is_bounded_by_its_bytes() {
+    let world = World::new().await;
+    let (db, cx) = (world.db.db("bare"), world.db.cx(&[]));
+    for version in 1..=10 {
+        let mut large = message(&cx, &SECOND, "large", version);
+        large.record.data = vec![7; 1_500_000].into();
+        append(&db, &cx, &[large]).await.expect("written");
+    }
+    assert_eq!(step_until_idle(&mut world.relay(&db)).await, 4, "three a round");
+    assert_eq!(world.read(&SECOND, 10).await.len(), 10);
+}
+
+/// No bus has this topic.
+static NOWHERE: TopicSpec =
+    TopicSpec { name: "pulseops.nowhere.v1", partitions: 1, retention: Duration::from_secs(3600) };
+
+#[tokio::test]
+async fn an_event_that_the_bus_refuses_holds_its_aggregate_and_no_other() {
+    let world = World::new().await;
+    let (db, cx) = (world.db.db("bare"), world.db.cx(&[]));
+    let refused = message(&cx, &NOWHERE, "a", 1);
+    let behind = message(&cx, &FIRST, "a", 2);
+    append(&db, &cx, &[message(&cx, &FIRST, "b", 1), refused, behind]).await.expect("written");
+    append(&db, &cx, &[message(&cx, &FIRST, "c", 1)]).await.expect("written");
+    let mut relay = world.relay(&db);
+    // Rounds that fail are those that become smaller.
+    for _ in 0..30 {
+        if let Err(error) = relay.step().await {
+            println!("{}", error.chain());
+        }
+    }
+    assert_eq!(world.unsent().await, 2);
+    let subjects: Vec<String> =
+        world.read(&FIRST, 2).await.into_iter().map(|d| d.record.envelope.subject).collect();
+    assert!(subjects.contains(&"b".to_owned()) && subjects.contains(&"c".to_owned()), "{subjects:?}");
+
+    world.bus.ensure_topic(&NOWHERE).await.expect("the topic");
+    let mut fresh = world.relay(&db);
+    while fresh.step().await.expect("relayed").worked() {}
+    assert_eq!(world.unsent().await, 0, "a full look lets it go, in order");
+}
+
 #[tokio::test]
 async fn endless_automation_and_doubled_versions_are_refused() {
     let world = World::new().await;

@@ -1,11 +1,16 @@
 //! Tokens over time: keys that change, an auth-service that is silent, revocations nobody hears of.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use platform::ctx::{Cause, OrgId, PrincipalKind};
-use platform::error::Kind;
-use platform::token::{Revocation, Revoked, ServiceTokens, Signer};
+use platform::error::{Error, Kind, Result};
+use platform::source::Source;
+use platform::token::{
+    Claims, KeySource, PublicKey, Revocation, Revoked, ServiceTokens, Signer, Verifier, VerifierParts,
+};
 
 use crate::door::fixture::{ORG, World};
 
@@ -102,7 +107,95 @@ async fn a_key_that_auth_refuses_has_no_last_good_answer() {
     world.source.advance(MINUTE);
     assert_eq!(verify(&world, "pik_a").await, "invalid_key");
     world.issuer.up.store(false, Ordering::SeqCst);
+    world.source.advance(MINUTE);
     assert_eq!(verify(&world, "pik_a").await, "service_unavailable");
+}
+
+#[tokio::test]
+async fn a_refused_key_is_asked_about_every_other_second() {
+    let world = World::new();
+    for _ in 0..3 {
+        assert_eq!(verify(&world, "pok_made_up").await, "invalid_key");
+    }
+    assert_eq!(world.issuer.exchanges.load(Ordering::SeqCst), 1);
+    world.key(PrincipalKind::ApiKey, "pok_made_up", &["things_read"]);
+    world.source.advance(Duration::from_secs(2));
+    assert_eq!(verify(&world, "pok_made_up").await, "ok");
+}
+
+#[tokio::test]
+async fn a_key_whose_tokens_are_revoked_is_exchanged_anew() {
+    let world = World::new();
+    let before = world.key(PrincipalKind::ApiKey, "pok_a", &["things_read", "things_write"]);
+    assert_eq!(verify(&world, "pok_a").await, "ok");
+    let revocation = Revocation { what: Revoked::Key(before.id), at: world.source.now() };
+    world.verifier.revoke(revocation);
+    let mut after = before.clone();
+    after.permissions = ["things_read"].into_iter().collect();
+    world.issuer.keys.lock().expect("whole").insert("pok_a".to_owned(), after.clone());
+    assert_eq!(verify(&world, "pok_a").await, "revoked_token", "a token of that very moment");
+    world.source.advance(Duration::from_millis(1));
+    let verified = world.verifier.verify("pok_a").await.expect("the key is good");
+    assert_eq!(verified.principal.permissions, after.permissions);
+    world.verifier.revoke(Revocation { at: world.source.now(), ..revocation });
+    world.issuer.keys.lock().expect("whole").clear();
+    assert_eq!(verify(&world, "pok_a").await, "invalid_key");
+}
+
+/// The token of a good key is not: no reason to tell the sender that its key is bad.
+#[tokio::test]
+async fn trouble_between_auth_and_us_is_not_the_keys_fault() {
+    let world = World::new();
+    world.key(PrincipalKind::ApiKey, "pok_a", &["things_read"]);
+    world.key(PrincipalKind::IntegrationKey, "pik_a", &["things_write"]);
+    for key in ["pok_a", "pik_a"] {
+        assert_eq!(verify(&world, key).await, "ok");
+    }
+    world.source.advance(MINUTE);
+    // The published keys were fetched this very second, and auth signs with another one.
+    let claims = Claims::new(&world.user("owner"), ORG, MINUTE, &world.source);
+    let strangers = Signer::from_seed(&[8; 32]).expect("a key").sign(&claims).expect("signed");
+    assert_eq!(verify(&world, &strangers).await, "unknown_key");
+    *world.issuer.signer.lock().expect("whole") = Signer::from_seed(&[2; 32]).expect("a key");
+    assert_eq!(verify(&world, "pik_a").await, "ok", "the last good answer");
+    let error = world.verifier.verify("pok_a").await.expect_err("not verified");
+    assert_eq!((error.kind, error.code), (Kind::Unavailable, "key_unverified"));
+    world.source.advance(Duration::from_secs(1));
+    assert_eq!(verify(&world, "pok_a").await, "ok");
+}
+
+/// Publishes nothing, and takes two seconds of the clock to say so.
+struct Hanging {
+    source: Source,
+    fetches: AtomicUsize,
+}
+
+#[async_trait]
+impl KeySource for Hanging {
+    async fn jwks(&self) -> Result<Vec<PublicKey>> {
+        self.fetches.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        self.source.advance(Duration::from_secs(2));
+        Err(Error::timeout("timeout", "auth hangs"))
+    }
+}
+
+#[tokio::test]
+async fn while_auth_hangs_those_who_wait_for_its_keys_wait_once() {
+    let world = World::new();
+    let keys = Arc::new(Hanging { source: world.source.clone(), fetches: AtomicUsize::new(0) });
+    let verifier = Verifier::new(VerifierParts {
+        access: world.door.access.clone(),
+        secret: world.secret.clone(),
+        keys: keys.clone(),
+        exchange: world.issuer.clone(),
+        source: world.source.clone(),
+    })
+    .expect("a verifier");
+    let tokens: Vec<String> = (0..5).map(|_| world.token(&world.user("owner"))).collect();
+    let answers = futures::future::join_all(tokens.iter().map(|token| verifier.verify(token))).await;
+    assert!(answers.iter().all(|answer| answer.as_ref().is_err_and(|e| e.code == "keys_unavailable")));
+    assert_eq!(keys.fetches.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]

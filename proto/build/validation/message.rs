@@ -14,6 +14,8 @@ use super::{Paths, names};
 pub struct Writer<'a> {
     paths: &'a Paths,
     inputs: BTreeSet<String>,
+    /// Full names of inputs that are ours, and their types.
+    input_types: Vec<(String, String)>,
     /// Input message -> the field that holds the resource it updates.
     updates: BTreeMap<String, FieldDescriptor>,
     resources: BTreeSet<String>,
@@ -36,8 +38,8 @@ impl<'a> Writer<'a> {
         let resources = updates.values().filter_map(message_of).map(|m| m.full_name().to_owned());
         let resources: BTreeSet<_> = resources.collect();
         let active = find_active(messages, &rules, &updates);
-        let (patterns, impls) = (Vec::new(), String::new());
-        Self { paths, inputs, updates, resources, rules, active, patterns, impls }
+        let (input_types, patterns, impls) = (Vec::new(), Vec::new(), String::new());
+        Self { paths, inputs, input_types, updates, resources, rules, active, patterns, impls }
     }
 
     /// Writes `impl Validate` and, for the resource of an update, `impl Resource`.
@@ -59,6 +61,9 @@ impl<'a> Writer<'a> {
             body.push_str(&self.oneof(&oneof));
         }
         let input = self.inputs.contains(message.full_name());
+        if input {
+            self.input_types.push((message.full_name().to_owned(), type_path.clone()));
+        }
         let parameters = if body.is_empty() {
             "_: &Path<'_>, _: &mut Violations"
         } else {
@@ -86,7 +91,19 @@ impl<'a> Writer<'a> {
             );
         }
         text.push_str(&self.impls);
+        text.push_str(&self.validator());
         text
+    }
+
+    /// The function that finds an input's check by its name.
+    fn validator(&self) -> String {
+        let mut arms = String::new();
+        for (name, type_path) in &self.input_types {
+            let _ = writeln!(arms, "{name:?} => Some(rules::encoded::<{type_path}>),");
+        }
+        format!(
+            "\npub fn validator(message: &str) -> Option<rules::Encoded> {{\nmatch message {{\n{arms}_ => None,\n}}\n}}\n"
+        )
     }
 
     fn field(&mut self, message: &MessageDescriptor, field: &FieldDescriptor) -> Option<String> {

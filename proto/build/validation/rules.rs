@@ -83,10 +83,56 @@ pub fn field_rules(field: &FieldDescriptor) -> Result<FieldRules, String> {
         _ => FieldRules::default(),
     };
     rules.required |= behaviors(field).contains(&REQUIRED);
+    rules.calls.extend(total_call(field, &shape)?);
+    imply(&mut rules, &shape);
     if rules.required && matches!(shape, Shape::Single(Kind::Bool)) && !field.supports_presence() {
         return Err("a required bool without presence could only be true: make it optional".into());
     }
     Ok(rules)
+}
+
+/// The call for the option `pulseops.api.v1.max_total_bytes`.
+fn total_call(field: &FieldDescriptor, shape: &Shape) -> Result<Option<Call>, String> {
+    let options = field.options();
+    let extension = field.parent_pool().get_extension_by_name("pulseops.api.v1.max_total_bytes");
+    let Some(extension) = extension.filter(|extension| options.has_extension(extension)) else {
+        return Ok(None);
+    };
+    if !matches!(shape, Shape::Map(Kind::String, Kind::String)) {
+        return Err("max_total_bytes is for maps of strings".into());
+    }
+    let most = options.get_extension(&extension).as_u32().ok_or("max_total_bytes is not a number")?;
+    Ok(Some(Call::new("total", [most.to_string()])))
+}
+
+/// Adds what holds for every value of a type, whatever the contract says.
+fn imply(rules: &mut FieldRules, shape: &Shape) {
+    let add = |inner: &mut Option<Box<FieldRules>>, kind: &Kind| {
+        if let Some(call) = implied_call(kind) {
+            inner.get_or_insert_default().calls.insert(0, call);
+        }
+    };
+    match shape {
+        Shape::Single(kind) => rules.calls.splice(0..0, implied_call(kind)).for_each(drop),
+        Shape::List(item) => add(&mut rules.items, item),
+        Shape::Map(key, value) => {
+            add(&mut rules.keys, key);
+            add(&mut rules.values, value);
+        }
+    }
+}
+
+fn implied_call(kind: &Kind) -> Option<Call> {
+    let function = match kind {
+        Kind::String => "text",
+        Kind::Message(message) => match message.full_name() {
+            "google.protobuf.Timestamp" => "timestamp",
+            "google.protobuf.Struct" => "structure",
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(Call::new(function, []))
 }
 
 /// The type that rules are read for.

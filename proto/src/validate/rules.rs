@@ -1,18 +1,79 @@
 //! One function a rule. Generated code calls them with the value, the rule's arguments, the path
 //! and the list of violations; they are public for it alone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{Debug, Display};
 use std::hash::Hash;
 use std::ops::Bound;
 
+use prost_types::value::Kind;
+use prost_types::{Struct, Timestamp, Value};
 pub use regex::Regex;
 
-use super::{Path, Violations, code};
+use super::{Path, Validate, Violation, Violations, code};
 
 /// A pattern of the contract.
 pub fn compiled(pattern: &str) -> Regex {
     Regex::new(pattern).expect("the build script compiled every pattern of the contract")
+}
+
+/// [`encoded`] of one message.
+pub type Encoded = fn(&[u8]) -> Result<Vec<Violation>, prost::DecodeError>;
+
+/// Decodes and checks a message.
+///
+/// # Errors
+/// The bytes are no such message.
+pub fn encoded<M>(bytes: &[u8]) -> Result<Vec<Violation>, prost::DecodeError>
+where
+    M: prost::Message + Default + Validate,
+{
+    Ok(super::check(&M::decode(bytes)?).err().unwrap_or_default())
+}
+
+/// Holds for every string and every key.
+pub fn text(value: &str, path: &Path<'_>, out: &mut Violations) {
+    if value.contains('\0') {
+        out.push(path, code::INVALID_TEXT, format_args!("must not contain U+0000"));
+    }
+}
+
+/// [`text`] for all that an object holds.
+pub fn structure(value: &Struct, path: &Path<'_>, out: &mut Violations) {
+    for (key, value) in &value.fields {
+        let path = path.key(key);
+        text(key, &path.of_key(), out);
+        self::value(value, &path, out);
+    }
+}
+
+fn value(value: &Value, path: &Path<'_>, out: &mut Violations) {
+    match &value.kind {
+        Some(Kind::StringValue(value)) => text(value, path, out),
+        Some(Kind::StructValue(value)) => structure(value, path, out),
+        Some(Kind::ListValue(list)) => {
+            for (index, item) in list.values.iter().enumerate() {
+                self::value(item, &path.index(index), out);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Holds for every time: protobuf's own range.
+pub fn timestamp(value: &Timestamp, path: &Path<'_>, out: &mut Violations) {
+    const SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
+    if !SECONDS.contains(&value.seconds) || !(0..1_000_000_000).contains(&value.nanos) {
+        out.push(path, code::OUT_OF_RANGE, format_args!("must be a time of the years 1 to 9999"));
+    }
+}
+
+/// Bytes of a map's keys and values together.
+pub fn total(value: &BTreeMap<String, String>, max: usize, path: &Path<'_>, out: &mut Violations) {
+    if value.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() > max {
+        let detail = format_args!("keys and values must have at most {max} bytes together");
+        out.push(path, code::TOO_LONG, detail);
+    }
 }
 
 /// Characters of a string.

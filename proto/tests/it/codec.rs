@@ -19,15 +19,22 @@ impl Counter {
     }
 }
 
+/// An order whose receipt is larger than what tonic takes by itself.
+const LARGE: &str = "large";
+
 fn receipt() -> OrderReceipt {
     OrderReceipt { id: "not a UUID".into() }
 }
 
 #[tonic::async_trait]
 impl Shop for Counter {
-    async fn place_order(&self, _: Request<PlaceOrderRequest>) -> Result<Response<OrderReceipt>, Status> {
+    async fn place_order(
+        &self,
+        request: Request<PlaceOrderRequest>,
+    ) -> Result<Response<OrderReceipt>, Status> {
         self.count();
-        Ok(Response::new(receipt()))
+        let slug = request.into_inner().order.unwrap_or_default().slug;
+        Ok(Response::new(if slug == LARGE { OrderReceipt { id: "x".repeat(5 << 20) } } else { receipt() }))
     }
 
     async fn update_order(&self, _: Request<UpdateOrderRequest>) -> Result<Response<()>, Status> {
@@ -61,6 +68,14 @@ fn shop() -> (ShopClient<ShopServer<Counter>>, Arc<AtomicUsize>) {
 fn order(name: &str) -> PlaceOrderRequest {
     let order = Order { slug: "s".into(), name: name.into(), ..Order::default() };
     PlaceOrderRequest { order: Some(order) }
+}
+
+#[tokio::test]
+async fn a_client_takes_large_answers() {
+    let (mut client, _) = shop();
+    let order = Order { slug: LARGE.into(), name: "n".into(), ..Order::default() };
+    let answer = client.place_order(PlaceOrderRequest { order: Some(order) }).await.expect("it fits");
+    assert_eq!(answer.get_ref().id.len(), 5 << 20);
 }
 
 #[tokio::test]

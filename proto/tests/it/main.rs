@@ -4,7 +4,9 @@
 mod codec;
 mod contract;
 mod generator;
+mod implied;
 mod json;
+mod numbers;
 mod properties;
 mod rules;
 mod scalars;
@@ -24,6 +26,7 @@ mod sample {
 #[allow(
     clippy::all,
     clippy::allow_attributes_without_reason,
+    dead_code,
     unused_imports,
     unreachable_patterns,
     reason = "written by build/validation"

@@ -27,6 +27,10 @@ impl Api {
         Self { token: Some(access_token.to_owned()), ..self.clone() }
     }
 
+    pub fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     pub fn base(&self) -> &str {
         &self.base
     }

@@ -82,7 +82,12 @@ impl Receiver {
         };
         match tokio::time::timeout(limit, wait).await {
             Ok(call) => Ok(call),
-            Err(_) => bail!("no call {count} for {to} within {} s", limit.as_secs()),
+            Err(_) => bail!(
+                "no call {count} for {to} within {} s. The platform calls {}: egress.allow must hold it (it does by \
+                 itself, for demo.receiver, while rest.listen is a loopback address)",
+                limit.as_secs(),
+                self.address
+            ),
         }
     }
 

@@ -21,6 +21,7 @@ const ARRIVAL_LIMIT: Duration = Duration::from_secs(20);
 /// Who and what the story is about.
 struct Cast {
     ada: Api,
+    ada_email: String,
     grace: Api,
     service_id: String,
 }
@@ -37,10 +38,11 @@ pub async fn play(api: &Api, receiver: &Receiver) -> anyhow::Result<()> {
 
 async fn set_up(api: &Api, receiver: &Receiver, run: &str) -> anyhow::Result<Cast> {
     chapter(1, "An organization, two people, a team");
+    let ada_email = format!("ada-{run}@example.com");
     let session = api
         .post(
             "/v1/auth/register",
-            json!({"email": format!("ada-{run}@example.com"), "password": PASSWORD, "name": "Ada", "organization": format!("Demo {run}")}),
+            json!({"email": ada_email, "password": PASSWORD, "name": "Ada", "organization": format!("Demo {run}")}),
         )
         .await?;
     let ada = api.signed_in(text(&session, "/access_token")?);
@@ -115,7 +117,7 @@ async fn set_up(api: &Api, receiver: &Receiver, run: &str) -> anyhow::Result<Cas
     line(format!(
         "workflow: call the retry endpoint up to {RETRIES} times; people are told when that does not help"
     ));
-    Ok(Cast { ada, grace, service_id })
+    Ok(Cast { ada, ada_email, grace, service_id })
 }
 
 async fn fail_three_times(cast: &Cast, receiver: &Receiver) -> anyhow::Result<(String, i64)> {
@@ -204,8 +206,24 @@ async fn show_timeline(cast: &Cast, incident_id: &str, number: i64, mttr: i64) -
         })
         .await?;
     timeline(&entries);
-    println!("\nThe story is over: MTTR {mttr} ms. Look at it again:");
-    println!("   curl -H 'Authorization: Bearer <token>' {}/v1/incidents/{incident_id}", cast.ada.base());
+    println!("\nThe story is over: MTTR {mttr} ms.");
+    look_again(cast, number)
+}
+
+/// How a person sees all of it afterwards.
+fn look_again(cast: &Cast, number: i64) -> anyhow::Result<()> {
+    let (api, token) = (cast.ada.base(), cast.ada.token().context("Ada is signed in")?);
+    println!(
+        "Look at it again, as Ada ({}, password \"{PASSWORD}\"; the token lasts 15 minutes):",
+        cast.ada_email
+    );
+    println!("   token={token}");
+    for path in
+        [format!("incidents/{number}"), format!("incidents/{number}/timeline"), "analytics/mttr".to_owned()]
+    {
+        println!("   curl -H \"Authorization: Bearer $token\" {api}/v1/{path}");
+    }
+    println!("All that can be asked: {api}/docs");
     Ok(())
 }
 

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use transcode::{Access, Contract, Operation};
 
 use crate::contract::{access, contract};
+use crate::examples::{Examples, Own};
 use crate::fixture::Fixture;
-use crate::support::client::{Answer, Client, id, items};
+use crate::support::client::{Answer, Client, items};
 use crate::world::TestPlatform;
 
 /// Operations whose permission a viewer holds and that are refused all the same, by the row.
@@ -28,46 +29,11 @@ fn operations(contract: &Contract) -> Vec<&Operation> {
     operations
 }
 
-/// Calls `operation` with the body that the documentation shows. What the body refers to is the caller's
-/// own, so that only the path and the permission decide.
-async fn call(client: &Client, operation: &Operation, path: &str, document: &Value, own: &Own) -> Answer {
-    let method = operation.method().expect("an operation of the REST face").clone();
-    let template = operation.path().expect("an operation of the REST face");
-    let verb = method.as_str().to_ascii_lowercase();
-    let body = document["paths"][template][verb]
-        .pointer("/requestBody/content/application~1json/example")
-        .cloned()
-        .unwrap_or_else(|| json!({}));
-    match method {
-        Method::GET | Method::DELETE => client.send(method, path, &[], None).await,
-        method => client.json(method, path, &own.references(body)).await,
+async fn call(client: &Client, operation: &Operation, path: &str, body: Value) -> Answer {
+    match operation.method().expect("an operation of the REST face").clone() {
+        method @ (Method::GET | Method::DELETE) => client.send(method, path, &[], None).await,
+        method => client.json(method, path, &body).await,
     }
-}
-
-/// What a caller may refer to.
-struct Own {
-    user: String,
-    team: String,
-}
-
-impl Own {
-    fn references(&self, body: Value) -> Value {
-        let Value::Object(mut members) = body else { return body };
-        for (name, value) in &mut members {
-            match name.as_str() {
-                "user_id" => *value = json!(self.user),
-                "assignee_ids" => *value = json!([self.user]),
-                "team_id" => *value = json!(self.team),
-                _ => {}
-            }
-        }
-        members.into()
-    }
-}
-
-fn document(contract: &Contract) -> Value {
-    let text = api_gateway::openapi(contract).expect("JSON");
-    serde_json::from_str(&text).expect("JSON")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -75,17 +41,17 @@ async fn nobody_viewer_and_other_tenant() {
     let mut platform = TestPlatform::start().await;
     let fixture = Fixture::make(&platform).await;
     let (contract, access) = (contract(), access());
-    let document = document(&contract);
+    let examples = Examples::of(&contract);
     let ours = Own { user: fixture.owner.id.clone(), team: fixture.id("teams").to_owned() };
-    let team = fixture.other.create("/v1/teams", json!({"slug": "theirs", "name": "Theirs"})).await;
-    let theirs = Own { user: fixture.other.id.clone(), team: id(&team) };
+    let theirs = Own::make(&fixture.other).await;
     let mut table = String::new();
     let mut wrong = Vec::new();
     for operation in operations(&contract) {
         let path = fixture.path(operation);
-        let nobody = call(&platform.nobody, operation, &path, &document, &ours).await;
-        let viewer = call(&fixture.viewer, operation, &path, &document, &ours).await;
-        let other = call(&fixture.other, operation, &path, &document, &theirs).await;
+        let body = |own| examples.body(operation, own);
+        let nobody = call(&platform.nobody, operation, &path, body(&ours)).await;
+        let viewer = call(&fixture.viewer, operation, &path, body(&ours)).await;
+        let other = call(&fixture.other, operation, &path, body(&theirs)).await;
         let holds = match operation.access() {
             Access::Permission(name) => access.role("viewer").contains(name),
             _ => true,

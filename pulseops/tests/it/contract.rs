@@ -1,5 +1,5 @@
 //! What the platform says about itself is checked in: a change of the contract is seen in a diff.
-//! `INSTA_UPDATE=always cargo test -p pulseops --test it contract` rewrites it.
+//! `make snapshots` rewrites it.
 
 use std::fmt::Write as _;
 use std::path::Path;

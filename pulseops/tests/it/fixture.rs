@@ -54,24 +54,30 @@ impl Fixture {
     }
 
     /// The path of `operation`, its variables replaced by things of the first tenant.
+    pub fn path(&self, operation: &Operation) -> String {
+        let template = operation.path().expect("an operation of the REST face").to_owned();
+        let variables = self.variables(operation).into_iter();
+        variables.fold(template, |path, (name, id)| path.replace(&format!("{{{name}}}"), id))
+    }
+
+    /// The variables of the path of `operation`, each with a thing of the first tenant.
     ///
     /// # Panics
     /// When the contract has a kind of thing that is not made here: add it.
-    pub fn path(&self, operation: &Operation) -> String {
+    pub fn variables<'a>(&'a self, operation: &'a Operation) -> Vec<(&'a str, &'a str)> {
         let template = operation.path().expect("an operation of the REST face");
         let mut before = "";
-        let mut path = String::new();
+        let mut variables = Vec::new();
         for part in template.split('/').skip(1) {
-            path.push('/');
-            if part.starts_with('{') {
+            if let Some(name) = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) {
                 let found = self.ids.get(before);
-                path.push_str(found.unwrap_or_else(|| panic!("the fixture makes no {before} ({template})")));
+                let id = found.unwrap_or_else(|| panic!("the fixture makes no {before} ({template})"));
+                variables.push((name, id.as_str()));
             } else {
-                path.push_str(part);
                 before = part;
             }
         }
-        path
+        variables
     }
 
     pub fn id(&self, kind: &str) -> &str {

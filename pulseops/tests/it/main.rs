@@ -5,8 +5,11 @@ mod support;
 mod world;
 
 mod access;
+mod additive;
+mod away;
 mod contract;
 mod dependencies;
+mod examples;
 mod fixture;
 mod grpc;
 mod isolation;
@@ -15,3 +18,4 @@ mod readme;
 mod reflection;
 mod story;
 mod system_calls;
+mod waiting;

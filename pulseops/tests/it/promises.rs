@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use platform::testing::Receiver;
 use serde_json::{Value, json};
 
 use crate::support::client::{id, items};
-use crate::support::receiver::Receiver;
 use crate::support::story::{Cast, failure};
 use crate::world::TestPlatform;
 
@@ -92,7 +92,7 @@ async fn a_second_failure_while_open_joins_the_alert() {
     let alerts = items(&cast.ada.get(&path).await.expect(200));
     assert_eq!(alerts.len(), 1);
     assert!(alerts[0]["count"].as_i64() >= Some(2), "{alerts:?}");
-    assert_eq!(receiver.calls("ada").len(), 1, "counted, not paged again");
+    assert_eq!(receiver.hits_of("/ada").len(), 1, "counted, not paged again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

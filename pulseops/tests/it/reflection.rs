@@ -39,30 +39,37 @@ async fn reflected(channel: Channel) -> BTreeSet<String> {
     list.service.into_iter().map(|service| service.name).collect()
 }
 
+/// The services of the contract below `package`. The intake is a door of the gateway's REST face and serves
+/// no gRPC.
+fn services(package: &str) -> BTreeSet<String> {
+    let names = proto::descriptor_pool().services().map(|service| service.full_name().to_owned());
+    names.filter(|name| name.starts_with(package) && name != "pulseops.events.v1.EventService").collect()
+}
+
+/// Without health and reflection itself.
+fn ours(mut listed: BTreeSet<String>) -> BTreeSet<String> {
+    for infrastructure in ["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"] {
+        assert!(listed.remove(infrastructure), "{infrastructure}: {listed:?}");
+    }
+    listed
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_port_tells_what_it_serves_and_how_it_is() {
     let platform = TestPlatform::start().await;
     let channel = channel(platform.grpc);
-    let listed = reflected(channel.clone()).await;
-    let pool = proto::descriptor_pool();
+    let served = services("pulseops.");
+    assert_eq!(ours(reflected(channel.clone()).await), served);
     let mut health = HealthClient::new(channel);
-    let mut names = vec![String::new(), "postgres".to_owned(), "bus".to_owned()];
-    for service in pool.services() {
-        let name = service.full_name().to_owned();
-        assert!(listed.contains(&name), "{name} is not reflected");
-        // The intake is a door of the gateway's REST face and serves no gRPC.
-        if name != "pulseops.events.v1.EventService" {
-            names.push(name);
-        }
-    }
-    for name in names {
+    let others = ["", "postgres", "bus"].map(str::to_owned);
+    for name in served.into_iter().chain(others) {
         let answer = health.check(HealthCheckRequest { service: name.clone() }).await;
         let status = answer.unwrap_or_else(|error| panic!("{name}: {error}")).into_inner().status();
         assert_eq!(status, ServingStatus::Serving, "{name}");
     }
     let http = Client::new(format!("http://{}", platform.grpc));
     let ready = http.get("/readyz").await.expect(200);
-    assert_eq!(ready["checks"], json!({"bus": true, "postgres": true}));
+    assert_eq!(ready["checks"], json!({"bus": true, "consumers": true, "postgres": true}));
     http.get("/healthz").await.expect(200);
     assert!(platform.nobody.get("/docs").await.text.contains("openapi.json"));
 }
@@ -74,6 +81,12 @@ async fn roles_in_processes_of_their_own_call_one_another_over_tcp() {
     let mut config = config();
     let (auth, ports) = start(&db, &config, &[Role::Auth]).await;
     config.services.of_mut(Role::Auth).address = format!("http://{}", ports.grpc[0].0);
+    let listed = ours(reflected(channel(ports.grpc[0].0)).await);
+    assert_eq!(
+        listed,
+        services("pulseops.auth."),
+        "a role alone tells of what it serves, and of nothing else"
+    );
     // The incident role asks auth and workflow; workflow is known only after it has started.
     let rest = [Role::Notification, Role::Workflow, Role::Analytics, Role::Gateway];
     let reserved = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use platform::testing::Receiver;
 use serde_json::{Value, json};
 
 use crate::support::client::{id, items};
-use crate::support::receiver::Receiver;
-use crate::support::story::{Cast, failure, time_to_resolve};
+use crate::support::story::{Cast, failure, keys, time_to_resolve};
 use crate::world::TestPlatform;
 
 const LEVEL_MS: i64 = 120_000;
@@ -16,7 +16,7 @@ const LEVEL: Duration = Duration::from_millis(LEVEL_MS as u64);
 async fn an_event_becomes_an_incident_and_the_incident_is_history() {
     let platform = TestPlatform::start().await;
     let receiver = Receiver::start().await;
-    receiver.always("retry", 503);
+    receiver.always("/retry", 503);
     let cast = Cast::set_up(&platform.nobody, &receiver, LEVEL_MS).await;
     cast.retry_first(&receiver, 3, 20).await;
 
@@ -27,14 +27,14 @@ async fn an_event_becomes_an_incident_and_the_incident_is_history() {
     assert_eq!((&incident["number"], &incident["severity"]), (&json!(1), &json!("critical")));
     assert_eq!(incident["title"], "Charges fail on payment");
 
-    receiver.nth("ada", 1).await;
-    assert_eq!(receiver.calls("retry").len(), 3, "people are told when the retries did not help");
-    assert_eq!(receiver.keys("retry").len(), 1, "the tries of one step are one to the receiver");
-    assert!(receiver.calls("grace").is_empty());
+    receiver.nth("/ada", 1).await;
+    assert_eq!(receiver.hits_of("/retry").len(), 3, "people are told when the retries did not help");
+    assert_eq!(keys(&receiver, "/retry").len(), 1, "the tries of one step are one to the receiver");
+    assert!(receiver.hits_of("/grace").is_empty());
 
     platform.settle().await;
     platform.advance(LEVEL).await;
-    receiver.nth("grace", 1).await;
+    receiver.nth("/grace", 1).await;
 
     let path = format!("/v1/incidents/{}", id(&incident));
     let taken = cast.grace.post(&format!("{path}/acknowledge"), json!({"note": "on it"})).await.expect(200);
@@ -61,7 +61,7 @@ async fn an_event_becomes_an_incident_and_the_incident_is_history() {
 async fn when_the_retry_helps_nobody_is_paged() {
     let platform = TestPlatform::start().await;
     let receiver = Receiver::start().await;
-    receiver.next("retry", 503, Duration::ZERO);
+    receiver.next("/retry", 503);
     let cast = Cast::set_up(&platform.nobody, &receiver, LEVEL_MS).await;
     let workflow = json!({
         "slug": "retry-then-resolve", "name": "Retry, then resolve", "triggers": ["created"], "hold_paging_ms": 60_000,
@@ -81,8 +81,8 @@ async fn when_the_retry_helps_nobody_is_paged() {
     platform.settle().await;
     platform.advance(LEVEL).await;
     platform.settle().await;
-    assert_eq!(receiver.calls("retry").len(), 2);
-    assert!(receiver.calls("ada").is_empty() && receiver.calls("grace").is_empty());
+    assert_eq!(receiver.hits_of("/retry").len(), 2);
+    assert!(receiver.hits_of("/ada").is_empty() && receiver.hits_of("/grace").is_empty());
     let group = cast.mttr().await;
     assert_eq!(group.pointer("/mttr/mean_ms"), Some(&json!(time_to_resolve(&resolved))));
     assert_eq!(group.pointer("/mtta/mean_ms"), Some(&json!(null)), "nobody had to acknowledge");
@@ -94,7 +94,7 @@ async fn acknowledging_ends_the_paging() {
     let receiver = Receiver::start().await;
     let cast = Cast::set_up(&platform.nobody, &receiver, LEVEL_MS).await;
     cast.report(json!([failure(), failure(), failure()])).await;
-    receiver.nth("ada", 1).await;
+    receiver.nth("/ada", 1).await;
     let incident = id(&cast.incident().await);
     cast.ada.post(&format!("/v1/incidents/{incident}/acknowledge"), json!({})).await.expect(200);
     platform.settle().await;
@@ -103,8 +103,8 @@ async fn acknowledging_ends_the_paging() {
         platform.settle().await;
     }
     assert_eq!(cast.ended_runs(&incident).await[0]["status"], "cancelled");
-    assert_eq!(receiver.calls("ada").len(), 1);
-    assert!(receiver.calls("grace").is_empty(), "an acknowledged incident pages nobody");
+    assert_eq!(receiver.hits_of("/ada").len(), 1);
+    assert!(receiver.hits_of("/grace").is_empty(), "an acknowledged incident pages nobody");
 }
 
 async fn timeline(cast: &Cast, path: &str) -> Vec<String> {
@@ -124,7 +124,7 @@ async fn a_service_without_a_policy_still_tells_somebody() {
         .create("/v1/incidents", json!({"title": "Orders hang", "severity": "high", "service_id": service}))
         .await;
     // No team at level 1: the owners of the organization hear of it.
-    receiver.nth("ada", 1).await;
+    receiver.nth("/ada", 1).await;
     ada.post(&format!("/v1/incidents/{}/resolve", id(&incident)), json!({})).await.expect(200);
     platform.settle().await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use platform::config::Environment;
 use platform::secret::DeploymentSecret;
-use platform::testing::{TestDb, eventually};
+use platform::testing::{TestDb, eventually, left_behind};
 use pulseops::assemble::{Assembly, Ports};
 use pulseops::config::Config;
 use pulseops::ground::Ground;
@@ -14,7 +14,6 @@ use pulseops::roles::{Role, migrations};
 use tokio_postgres::Client as Admin;
 
 use crate::support::client::{Client, SOON, User};
-use crate::support::left::left_behind;
 
 const SECRET: [u8; 32] = [7; 32];
 const FREE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);

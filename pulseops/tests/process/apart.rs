@@ -4,15 +4,13 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
 use std::time::Duration;
 
-use platform::testing::{TestDb, eventually};
+use platform::testing::{Receiver, TestDb, eventually, left_behind};
 use pulseops::roles::{Role, migrations};
 use serde_json::json;
 use tokio::process::Child;
 
 use crate::home::Home;
 use crate::support::client::{Client, id};
-use crate::support::left::left_behind;
-use crate::support::receiver::Receiver;
 use crate::support::story::{Cast, failure, time_to_resolve};
 
 const READY: Duration = Duration::from_secs(30);
@@ -65,6 +63,14 @@ impl Deployment {
         }
         child
     }
+
+    /// Whether `doctor` finds nothing bad, and what it says.
+    async fn doctor(&self) -> (bool, String) {
+        let settings: Vec<_> =
+            self.settings.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let output = self.home.run(&["doctor"], &settings).await;
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,7 +85,7 @@ async fn the_story_runs_over_processes() {
     let nobody = Client::new(format!("http://{}", deployment.rest));
     let cast = Cast::set_up(&nobody, &receiver, LEVEL_MS).await;
     cast.report(json!([failure(), failure(), failure()])).await;
-    receiver.nth("ada", 1).await;
+    receiver.nth("/ada", 1).await;
     let incident = id(&cast.incident().await);
     let path = format!("/v1/incidents/{incident}");
     cast.ada.post(&format!("{path}/acknowledge"), json!({})).await.expect(200);
@@ -96,7 +102,17 @@ async fn the_story_runs_over_processes() {
     .await;
     let admin = db.admin().await;
     eventually(READY, async || left_behind(&admin).await.is_empty().then_some(())).await;
-    for child in [rest, rules, people] {
+    let (ready, text) = deployment.doctor().await;
+    assert!(ready, "{text}");
+    for role in Role::ALL.into_iter().filter(|role| *role != Role::Gateway) {
+        assert!(text.contains(&format!("ok    {role} ")), "{role}: {text}");
+    }
+    let mut rules = crate::home::Process::from(rules);
+    rules.signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(rules.ended().await.success(), "{}", deployment.home.log());
+    let (_, text) = deployment.doctor().await;
+    assert!(text.contains("note  incident ") && text.contains("pulseops serve incident"), "{text}");
+    for child in [rest, people] {
         let mut process = crate::home::Process::from(child);
         process.signal(nix::sys::signal::Signal::SIGTERM);
         assert!(process.ended().await.success(), "{}", deployment.home.log());

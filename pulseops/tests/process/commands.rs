@@ -1,11 +1,25 @@
 //! What the operator's commands say.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
+
+use platform::testing::Receiver;
 
 use crate::home::Home;
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Each is a failure whose next line says what to do.
+#[track_caller]
+fn named(text: &str, failures: &[(&str, &str)]) {
+    for (about, advice) in failures {
+        let line = text.lines().position(|line| line.starts_with(&format!("FAIL  {about}")));
+        let line = line.unwrap_or_else(|| panic!("{about} is not named: {text}"));
+        assert!(text.lines().nth(line + 1).is_some_and(|next| next.contains(advice)), "{about}: {text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -20,14 +34,30 @@ async fn doctor_names_what_is_missing_and_what_to_do() {
     let output = home.run(&["doctor"], &broken).await;
     let text = said(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
-    for (about, advice) in
-        [("postgres", "correct database.url"), ("smtp", "mail server"), ("data_dir", "set data_dir")]
-    {
-        let line = text.lines().position(|line| line.starts_with("FAIL") && line.contains(about));
-        let line = line.unwrap_or_else(|| panic!("{about} is not named: {text}"));
-        assert!(text.lines().nth(line + 1).is_some_and(|next| next.contains(advice)), "{about}: {text}");
-    }
+    named(
+        &text,
+        &[("postgres", "correct database.url"), ("smtp", "mail server"), ("data_dir", "set data_dir")],
+    );
     assert!(!text.contains("hidden"), "{text}");
+
+    // A port that somebody else has, a process that is not ready, a secret that everybody may read.
+    let other = Receiver::start().await;
+    other.always("/readyz", 404);
+    let ill = Receiver::start().await;
+    ill.always("/readyz", 503);
+    let (taken, not_ready) = (other.address.to_string(), ill.address.to_string());
+    let secret = home.path().join("data/secret");
+    fs::create_dir_all(home.path().join("data")).expect("a folder");
+    fs::write(&secret, "5e".repeat(32)).expect("a file");
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o644)).expect("open to all");
+    let settings = [("PULSEOPS__REST__LISTEN", &*taken), ("PULSEOPS__GRPC__LISTEN", &*not_ready)];
+    let text = said(&home.run(&["doctor"], &settings).await);
+    named(
+        &text,
+        &[("rest.listen", "stop it, or set rest.listen"), ("grpc.listen", "the log"), ("secret", "")],
+    );
+    assert!(text.contains("belongs to another program") && text.contains("is not ready"), "{text}");
+    fs::remove_file(&secret).expect("removed");
 
     let no_server = [("PULSEOPS__POSTGRES__BIN_DIR", "/nowhere")];
     let output = home.run(&["doctor"], &no_server).await;
@@ -58,6 +88,12 @@ async fn doctor_names_migrations_that_are_pending() {
 
     let refused = home.run(&["migrate", "down", "analytics"], &on_it).await;
     assert!(said(&refused).contains("--yes"), "{}", said(&refused));
+    let nothing = home.run(&["migrate", "down", "gateway", "--yes"], &on_it).await;
+    assert!(
+        !nothing.status.success() && said(&nothing).contains("gateway has no tables"),
+        "{}",
+        said(&nothing)
+    );
     let down = home.run(&["migrate", "down", "analytics", "--yes"], &on_it).await;
     assert!(said(&down).contains("taken back: analytics 0001"), "{}", said(&down));
 }
@@ -74,6 +110,8 @@ async fn doctor_is_content_with_a_running_platform_and_a_second_one_is_refused()
     }
     let status = home.run(&["migrate", "status"], &[]).await;
     assert_eq!(said(&status).trim(), "nothing pending");
+    let down = home.run(&["migrate", "down", "--yes"], &[]).await;
+    assert!(!down.status.success() && said(&down).contains("stop it"), "{}", said(&down));
 
     let other_ports = [("PULSEOPS__REST__LISTEN", "127.0.0.1:0"), ("PULSEOPS__GRPC__LISTEN", "127.0.0.1:0")];
     let second = home.run(&["up"], &other_ports).await;
@@ -103,9 +141,15 @@ async fn mistakes_are_told_at_once_and_end_with_2() {
     assert_eq!(output.status.code(), Some(2));
 }
 
+/// Questions and what nobody said yes to make no database.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_role_alone_demands_the_secret() {
+async fn a_role_alone_demands_the_secret_and_questions_start_nothing() {
     let home = Home::new();
+    let status = home.run(&["migrate", "status"], &[]).await;
+    assert!(status.status.success() && said(&status).contains("there is no database"), "{}", said(&status));
+    let down = home.run(&["migrate", "down"], &[]).await;
+    assert!(!down.status.success() && said(&down).contains("--yes"), "{}", said(&down));
+    assert!(!home.path().join("data").exists(), "nothing was made");
     let output = home.run(&["serve", "auth"], &[]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("serve` needs the same file"), "{}", said(&output));

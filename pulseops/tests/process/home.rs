@@ -9,14 +9,13 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use platform::testing::eventually;
+use platform::testing::{eventually, left_behind};
 use pulseops::config::Config;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio_postgres::{Client as Admin, NoTls};
 
 use crate::support::client::Client;
-use crate::support::left::left_behind;
 
 /// From nothing to ready, on a machine that tests other things meanwhile; and the longest drain.
 const START: Duration = Duration::from_secs(40);
@@ -157,7 +156,7 @@ impl Process {
 }
 
 /// A port that was free a moment ago.
-fn free() -> SocketAddr {
+pub fn free() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("bound")
 }

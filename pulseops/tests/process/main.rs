@@ -6,5 +6,7 @@ mod support;
 mod apart;
 mod commands;
 mod commits;
+mod demo;
 mod home;
 mod kill;
+mod page;

@@ -2,6 +2,4 @@
 #![allow(dead_code, reason = "each of the two uses a part")]
 
 pub mod client;
-pub mod left;
-pub mod receiver;
 pub mod story;

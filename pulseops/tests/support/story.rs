@@ -1,9 +1,11 @@
 //! The people and things of the story.
 
+use std::collections::BTreeSet;
+
+use platform::testing::{Hit, Receiver};
 use serde_json::{Value, json};
 
 use super::client::{Client, User, id};
-use super::receiver::Receiver;
 
 /// Ada's team owns the service payment; Grace is the next level.
 pub struct Cast {
@@ -37,7 +39,7 @@ impl Cast {
     }
 
     /// Calls the receiver's `retry` up to `tries` times before anybody is paged.
-    pub async fn retry_first(&self, receiver: &Receiver, tries: i32, initial_ms: i64) -> String {
+    pub async fn retry_first(&self, receiver: &Receiver, tries: usize, initial_ms: i64) -> String {
         let workflow = json!({
             "slug": "retry-then-page", "name": "Retry, then page", "triggers": ["created"],
             "service_ids": [self.service], "hold_paging_ms": 60_000,
@@ -118,6 +120,17 @@ pub fn rule(service: &str, at_least: i32) -> Value {
 /// One failed charge.
 pub fn failure() -> Value {
     json!({"service": "payment", "name": "charge.failed", "severity": "high", "attributes": {"region": "eu"}})
+}
+
+/// By what the receiver of these requests knows that some of them are one: the key of a page, or of a step.
+pub fn keys(receiver: &Receiver, path: &str) -> BTreeSet<String> {
+    let key = |hit: Hit| {
+        let page = hit.headers.contains_key("webhook-id");
+        hit.header(if page { "webhook-id" } else { "idempotency-key" }).to_owned()
+    };
+    let keys: BTreeSet<_> = receiver.hits_of(path).into_iter().map(key).collect();
+    assert!(!keys.contains(""), "a key that says nothing: {keys:?}");
+    keys
 }
 
 /// Milliseconds from creation to resolution, by the incident itself.

@@ -54,12 +54,14 @@ impl Reader<'_> {
                 continue;
             }
             let mut value = Vec::new();
+            let mut entry = Vec::with_capacity(key.len() + 8);
             // The entry of the map is a message of its own.
             self.under(key, |reader| {
+                if let Some(key) = reader.bound(scalar::from_string(key)) {
+                    key.put(&mut entry, Some(1));
+                }
                 reader.nested(|reader| reader.put_value(node, &mut value));
             });
-            let mut entry = Vec::with_capacity(key.len() + value.len() + 8);
-            put_field(&mut entry, 1, Raw::Bytes(key.as_bytes()));
             put_field(&mut entry, 2, Raw::Bytes(&value));
             put_field(out, 1, Raw::Bytes(&entry));
         }
@@ -83,7 +85,11 @@ impl Reader<'_> {
             Node::Number(n) => {
                 put_field(out, 2, Raw::Fixed64(n.as_f64().unwrap_or_default().to_bits()));
             }
-            Node::String(text) => put_field(out, 3, Raw::Bytes(text.as_bytes())),
+            Node::String(text) => {
+                if let Some(text) = self.bound(scalar::from_string(text)) {
+                    text.put(out, Some(3));
+                }
+            }
             Node::Bool(value) => put_field(out, 4, Raw::Varint(u64::from(*value))),
             Node::Object(members) => {
                 let mut inner = Vec::new();

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use super::document::Node;
 use super::scalar::{self, Bound, Wrong};
 use crate::plan::{FieldPlan, Kind, MessagePlan, Plans, Scalar, Shape, WellKnown};
-use crate::problem::FieldFault;
+use crate::problem::{Faults, FieldFault, push_cut};
 use crate::wire::{Raw, put_field};
 
 type Members<'n> = [(Cow<'n, str>, Node<'n>)];
@@ -19,7 +19,7 @@ pub(crate) struct Reader<'p> {
     path: String,
     /// Messages entered and not left again.
     nesting: usize,
-    faults: Vec<FieldFault>,
+    faults: Faults,
 }
 
 /// Messages may nest this deep: services refuse to decode more than 100, and the input, its body
@@ -36,15 +36,16 @@ struct Rules<'r> {
 
 impl<'p> Reader<'p> {
     pub(crate) fn new(plans: &'p Plans) -> Self {
-        Self { plans, path: String::new(), nesting: 0, faults: Vec::new() }
+        Self { plans, path: String::new(), nesting: 0, faults: Faults::default() }
     }
 
-    pub(crate) fn into_faults(self) -> Vec<FieldFault> {
+    pub(crate) fn into_faults(self) -> Faults {
         self.faults
     }
 
-    pub(crate) fn note(&mut self, fault: FieldFault) {
-        self.faults.push(fault);
+    /// Notes a fault of the parameter or header `name`.
+    pub(crate) fn note(&mut self, name: &str, code: &'static str, detail: &str) {
+        self.under(name, |reader| reader.fault(code, detail.to_owned()));
     }
 
     /// A whole message; `hidden` fields are unknown to the body.
@@ -85,10 +86,13 @@ impl<'p> Reader<'p> {
             }),
             Kind::WellKnown(_) | Kind::Message(_) => Err(("invalid_type", "cannot be a parameter".into())),
         };
-        self.under(&field.name, |reader| {
-            if let Some(bound) = reader.bound(bound) {
-                bound.put(out, Some(field.number));
+        self.under(&field.name, |reader| match (reader.bound(bound), field.least_given) {
+            // Zero on the wire is an absent parameter, and this one is not absent.
+            (Some(Bound::Raw(Raw::Varint(0))), Some(least)) => {
+                reader.fault("out_of_range", format!("must be at least {least}"));
             }
+            (Some(bound), _) => bound.put(out, Some(field.number)),
+            (None, _) => {}
         });
     }
 
@@ -266,7 +270,8 @@ impl<'p> Reader<'p> {
     }
 
     pub(super) fn fault(&mut self, code: &'static str, detail: impl Into<Cow<'static, str>>) {
-        self.faults.push(FieldFault::new(self.path.as_str(), code, detail.into()));
+        let path = self.path.as_str();
+        self.faults.add(|| FieldFault::new(path, code, detail.into()));
     }
 
     /// Runs with the path one member longer.
@@ -275,7 +280,7 @@ impl<'p> Reader<'p> {
         if length > 0 {
             self.path.push('.');
         }
-        self.path.push_str(key);
+        push_cut(&mut self.path, key);
         let result = run(self);
         self.path.truncate(length);
         result

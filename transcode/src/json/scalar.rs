@@ -48,7 +48,7 @@ pub(super) fn wrong_type(scalar: Scalar) -> Wrong {
 pub(super) fn from_node<'n>(scalar: Scalar, node: &'n Node<'_>) -> Result<Bound<'n>, Wrong> {
     match (scalar, node) {
         (Scalar::Bool, Node::Bool(value)) => Ok(Bound::Raw(Raw::Varint(u64::from(*value)))),
-        (Scalar::String, Node::String(text)) => Ok(Bound::Raw(Raw::Bytes(text.as_bytes()))),
+        (Scalar::String, Node::String(text)) => from_string(text),
         (Scalar::Bytes, Node::String(text)) => base64(text),
         (Scalar::Bool | Scalar::String | Scalar::Bytes, _) => Err(wrong_type(scalar)),
         (_, Node::Number(number)) => from_number(scalar, number),
@@ -59,7 +59,7 @@ pub(super) fn from_node<'n>(scalar: Scalar, node: &'n Node<'_>) -> Result<Bound<
 /// From a path variable or a query parameter.
 pub(super) fn from_text(scalar: Scalar, text: &str) -> Result<Bound<'_>, Wrong> {
     match scalar {
-        Scalar::String => Ok(Bound::Raw(Raw::Bytes(text.as_bytes()))),
+        Scalar::String => from_string(text),
         Scalar::Bytes => base64(text),
         Scalar::Bool => match text {
             "true" => Ok(Bound::Raw(Raw::Varint(1))),
@@ -71,6 +71,14 @@ pub(super) fn from_text(scalar: Scalar, text: &str) -> Result<Bound<'_>, Wrong> 
             from_number(scalar, &number)
         }
     }
+}
+
+/// Text of any characters but U+0000, which databases cannot store as text.
+pub(super) fn from_string(text: &str) -> Result<Bound<'_>, Wrong> {
+    if text.contains('\0') {
+        return Err(("invalid_text", "must not contain U+0000".into()));
+    }
+    Ok(Bound::Raw(Raw::Bytes(text.as_bytes())))
 }
 
 fn base64(text: &str) -> Result<Bound<'static>, Wrong> {

@@ -216,7 +216,7 @@ impl<'c> Page<'_, 'c> {
     fn response_headers(&self) -> Map<String, Value> {
         let creates = self.creates() && self.operation.descriptor().name().starts_with("Create");
         let headers = [
-            (self.operation.etag(), "ETag", "ETag"),
+            (self.operation.etag() && self.operation.status() != 204, "ETag", "ETag"),
             (creates, "Location", "Location"),
             (self.operation.idempotent(), "Idempotency-Replayed", "IdempotencyReplayed"),
         ];

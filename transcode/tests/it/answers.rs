@@ -4,6 +4,7 @@ use axum::body::Body;
 use http::Method;
 use serde_json::json;
 use tonic::{Code, Response};
+use transcode::Options;
 
 use crate::support::{Library, message, request};
 
@@ -150,4 +151,18 @@ async fn an_answer_off_the_contract_is_an_internal_error() {
     });
     let answer = library.get(&format!("/v1/books/{ID}")).await;
     assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (500, &json!("Internal")));
+}
+
+#[tokio::test]
+async fn large_answers_pass_up_to_the_limit() {
+    let title = "t".repeat(5 << 20);
+    let reply = message("Book", json!({ "title": title }));
+    let library = Library::new(move |_| Ok(tonic::Response::new(reply.clone())));
+    let path = "/v1/books/0194fdc2-fa2f-7cc0-81d3-ff12045b73c8";
+    assert_eq!(library.get(path).await.status, 200);
+    let mut options = Options::new("library.v1.op");
+    options.answer_limit = 1 << 20;
+    let reply = message("Book", json!({ "title": title }));
+    let library = Library::with_options(options, move |_| Ok(tonic::Response::new(reply.clone())));
+    assert_eq!(library.get(path).await.json()["code"], json!("OutOfRange"));
 }

@@ -232,3 +232,49 @@ async fn only_json_is_read() {
     let typed = request(Method::POST, "/v1/books", &headers, Body::from("{}"));
     assert_eq!(library.send(typed).await.status, 201);
 }
+
+#[tokio::test]
+async fn many_faults_cost_little_and_are_counted() {
+    let library = library();
+    let key = "k".repeat(512 << 10);
+    let members = vec!["\"a\":1"; 87_000].join(",");
+    let body = format!("{{\"extra\":{{\"{key}\":{{{members}}}}}}}");
+    let began = std::time::Instant::now();
+    let answer = library.text(Method::POST, "/v1/books", &[], &body).await;
+    // Linear in the body; with a path as long as the key for each fault this is tens of gigabytes.
+    assert!(began.elapsed().as_secs() < 5, "{:?}", began.elapsed());
+    assert_eq!(answer.status, 422);
+    assert!(answer.text.len() < 16 << 10, "{} bytes", answer.text.len());
+    let faults = answer.faults();
+    assert_eq!(faults.len(), 32);
+    assert_eq!(faults[0], format!("extra.{}….a duplicate_key", "k".repeat(64)));
+    assert_eq!(answer.json()["detail"], json!("32 fields are invalid, and 86967 more"));
+}
+
+#[tokio::test]
+async fn unknown_keys_are_not_all_told() {
+    let library = library();
+    let body: Vec<_> = (0..60_000).map(|n| format!("\"k{n}\":0")).collect();
+    let answer = library.text(Method::POST, "/v1/books", &[], &format!("{{{}}}", body.join(","))).await;
+    assert_eq!((answer.status.as_u16(), answer.faults().len()), (422, 32));
+    let path = format!("/v1/books?{}=1", "x".repeat(5000));
+    assert_eq!(library.get(&path).await.faults(), [format!("{}… unknown_parameter", "x".repeat(64))]);
+}
+
+#[tokio::test]
+async fn u0000_is_refused_wherever_text_may_stand() {
+    let library = library();
+    let body = json!({
+        "slug": "a\0",
+        "authors": ["a", "\0"],
+        "labels": { "k\0": "v", "l": "v\0" },
+        "extra": { "k\0": 1, "l": ["\0"] },
+    });
+    let answer = library.json(Method::POST, "/v1/books", body).await;
+    let mut faults = answer.faults();
+    faults.sort();
+    let at = ["authors[1]", "extra.k\0", "extra.l[0]", "labels.k\0", "labels.l", "slug"];
+    assert_eq!(faults, at.map(|field| format!("{field} invalid_text")));
+    assert_eq!(library.get("/v1/books?page_token=%00").await.faults(), ["page_token invalid_text"]);
+    assert_eq!(library.get("/v1/books/%00").await.faults(), ["id invalid_text"]);
+}

@@ -187,12 +187,17 @@ fn what_should_not_be_published_is_found() {
            rpc Write(W) returns (M) { option (google.api.http) = {post: \"/v1/{theId}\" body: \"*\"}; option (library.v1.op) = {access: RIGHT_BOOKS_READ}; }
            // Reads.
            rpc Read(W2) returns (M) { option (google.api.http) = {delete: \"/v1/{id}\"}; option (library.v1.op) = {access: RIGHT_BOOKS_READ}; }
+           // Gets.
+           rpc GetThing(W2) returns (Thing) { option (google.api.http) = {get: \"/v1/things/{id}\"}; option (library.v1.op) = {access: RIGHT_BOOKS_READ}; }
+           // Deletes.
+           rpc DeleteThing(W2) returns (google.protobuf.Empty) { option (google.api.http) = {delete: \"/v1/things/{id}\"}; option (library.v1.op) = {access: RIGHT_BOOKS_READ}; }
          }
          message M { string id = 1; }
          // Example: {\"colour\": 1}
          message W { string theId = 1; Colour colour = 2; string p = 3 [(buf.validate.field).string.pattern = \"(\"]; }
          message W2 { string id = 1; }
          message WInput { string id = 1; }
+         message Thing { string id = 1; int64 version = 2; }
          enum Colour { COLOUR_UNSPECIFIED = 0; RED = 1; }",
     )
     .map_err(|error| error.to_string())
@@ -206,6 +211,7 @@ fn what_should_not_be_published_is_found() {
         "t.v1.S.ListThings: a list answers {repeated items, string next_page_token}",
         "t.v1.S.ListThings: path part `things_all` is not kebab-case",
         "t.v1.S.Read: path /v1/{id} is spelled /v1/{theId} elsewhere",
+        "t.v1.S.DeleteThing: what it changes has a version: it needs etag, so that If-Match is heard",
         "t.v1.W.theId: is not snake_case",
         "t.v1.RED: must begin with COLOUR_",
     ];

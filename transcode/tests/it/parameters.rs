@@ -85,3 +85,11 @@ async fn the_body_leaves_no_parameters_but_its_neighbours() {
     let answer = library.json(http::Method::POST, "/v1/echo?a_bool=true", json!({})).await;
     assert_eq!(answer.faults(), ["a_bool unknown_parameter"]);
 }
+
+#[tokio::test]
+async fn a_zero_that_is_given_is_not_an_absent_parameter() {
+    let library = library();
+    assert_eq!(library.get("/v1/books?page_size=0").await.faults(), ["page_size out_of_range"]);
+    assert_eq!(library.get("/v1/books?page_size=1").await.status, 200);
+    assert_eq!(library.get("/v1/books").await.status, 200);
+}

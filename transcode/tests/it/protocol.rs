@@ -37,6 +37,21 @@ async fn if_match_travels_as_metadata() {
 }
 
 #[tokio::test]
+async fn a_delete_may_say_which_version_it_means() {
+    let library = Library::new(|call| match call.metadata("if-match") {
+        Some("3") | None => Ok(tonic::Response::new(message("DeleteBookRequest", json!({})))),
+        Some(_) => Err(tonic::Status::failed_precondition("another version")),
+    });
+    let delete = async |headers: &[(&str, &str)]| {
+        let answer = library.send(request(Method::DELETE, BOOK, headers, Body::empty())).await;
+        (answer.status.as_u16(), answer.header("etag").map(str::to_owned))
+    };
+    assert_eq!(delete(&[("if-match", "\"77\"")]).await, (412, None));
+    assert_eq!(delete(&[("if-match", "\"3\"")]).await, (204, None));
+    assert_eq!(delete(&[]).await, (204, None));
+}
+
+#[tokio::test]
 async fn idempotency_keys_travel_where_they_are_understood() {
     let library = library();
     let key = [("idempotency-key", "k-1")];

@@ -160,6 +160,52 @@ fn a_nudge_ends_the_wait_for_one_level() {
 }
 
 #[test]
+fn two_nudges_bring_two_levels() {
+    let program = policy(4, 1);
+    let mut state = State::start(&program, at(0));
+    let mut told = 0;
+    while let Next::Perform(op) = state.next(&program, 2, at(1)) {
+        told += usize::from(matches!(op, Op::Page { .. }));
+        state.settle(&program, ok(), 2, at(1), 0.5);
+    }
+    assert_eq!((told, state.path.as_str()), (3, "1.3"), "the first level and one for each");
+}
+
+#[test]
+fn only_a_wait_that_had_begun_can_be_nudged() {
+    let program = policy(2, 1);
+    let mut state = State::start(&program, at(0));
+    assert!(!state.has_awaited_since(&program, at(500)), "its first level is being told");
+    settle(&mut state, &program, ok(), 100);
+    assert!(!state.has_awaited_since(&program, at(100)), "it began to wait while the other began to ask");
+    assert!(state.has_awaited_since(&program, at(101)));
+    settle(&mut state, &program, ok(), 1100);
+    assert!(!state.has_awaited_since(&program, at(2000)), "the next level is being told");
+}
+
+#[test]
+fn what_is_put_off_is_no_try() {
+    let program = workflow(vec![http(1, Then::Continue, Then::Fail)]);
+    let mut state = State::start(&program, at(0));
+    state.begin(1);
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        state.put_off(1, at(0), 1.0);
+        waits.push((state.due.expect("due again") - at(0)).num_milliseconds());
+        assert_eq!((state.attempt, state.begun), (0, None));
+    }
+    assert_eq!(waits, [250, 500, 1000]);
+    assert!(state.begin(2));
+    assert_eq!((state.attempt, state.lost, state.put_off), (1, 0, 0));
+    let record = settle(&mut state, &program, ok(), 0).record.expect("written down");
+    assert_eq!((record.result, record.attempt), (Result::Succeeded, 1));
+    let mut lost = State::start(&program, at(0));
+    lost.begin(1);
+    lost.put_off(2, at(0), 1.0);
+    assert_eq!((lost.attempt, lost.begun), (1, Some(1)), "what another lease began may have been made");
+}
+
+#[test]
 fn a_notify_or_escalate_step_ends_the_hold() {
     let policy_id = Uuid::from_u128(7);
     let program = workflow(vec![
@@ -302,7 +348,7 @@ proptest! {
                 Next::Rest(due) => now = due,
                 Next::Perform(op) => {
                     if matches!(op, Op::Page { .. }) {
-                        prop_assert!(told.insert(state.path(&program)), "told twice");
+                        prop_assert!(told.insert(state.path.clone()), "told twice");
                     }
                     state.settle(&program, ok(), 0, now, 0.5);
                 }

@@ -9,15 +9,18 @@ use uuid::Uuid;
 
 use super::Executor;
 use super::live::Live;
+use crate::engine::State;
 use crate::policies::{self, BUILT_IN};
 use crate::program::{Kind, Program};
 use crate::response;
 use crate::store::policies as policy_rows;
 use crate::store::runs::{self, Run, TABLE};
 use crate::store::states;
+use crate::store::steps::RunStep;
 
 impl Executor {
-    /// Starts the escalation now, or asks it for its next level; answers which, for people.
+    /// Starts the escalation now, or asks it for its next level if it has been waiting since before the
+    /// step `began`; answers which, for people.
     pub(super) async fn start_escalation(
         &self,
         cx: &Ctx,
@@ -25,7 +28,7 @@ impl Executor {
         own: &Run,
         live: &Live,
         policy: Option<Uuid>,
-        path: &str,
+        step: &RunStep,
     ) -> Result<&'static str> {
         let now = self.source.now();
         let of_service = live.incident.policy.as_ref().and_then(|it| it.id.parse().ok());
@@ -36,10 +39,11 @@ impl Executor {
                 runs::make_due(conn, run.org_id, run.id, now).await?;
                 return Ok("escalation starts now");
             }
-            Some(run) => {
+            Some(run) if can_be_nudged(run, step.started_at) => {
                 runs::nudge(conn, run.org_id, run.id, now).await?;
                 return Ok("the next level is told now");
             }
+            Some(_) => return Ok("people are being told already"),
             None => {}
         }
         let heard = states::find(conn, own.org_id, own.incident_id).await?;
@@ -48,7 +52,7 @@ impl Executor {
         }
         let (name, program) = self.policy_program(conn, own.org_id, program_id).await?;
         let id = cx.id();
-        let run = response::escalation_run(own, path, program_id, &name, &program, id, now)?;
+        let run = response::escalation_run(own, &step.path, program_id, &name, &program, id, now)?;
         runs::insert(conn, &[run]).await?;
         leased::wake_on_commit(conn, TABLE);
         Ok("escalation starts now")
@@ -71,6 +75,17 @@ impl Executor {
 /// only owes timeline entries, escalates nothing any more.
 fn is_escalation_of(run: &Run, program_id: Uuid) -> bool {
     run.kind == Kind::Policy.as_str() && run.program_id == program_id && run.state["end"].is_null()
+}
+
+/// Whether an escalation waits for an acknowledgement since before `at`. When it cannot be read, the
+/// request waits for whoever can.
+fn can_be_nudged(run: &Run, at: DateTime<Utc>) -> bool {
+    let state = serde_json::from_value::<State>(run.state.clone());
+    let program = serde_json::from_value::<Program>(run.program.clone());
+    match (state, program) {
+        (Ok(state), Ok(program)) => state.has_awaited_since(&program, at),
+        _ => true,
+    }
 }
 
 /// Ends the run's hold on paging. The escalation that it held starts now, unless another workflow

@@ -14,18 +14,22 @@ use super::{Executor, key};
 use crate::engine::Outcome;
 use crate::program::Http;
 use crate::template::{self, Escape, Values};
+use crate::vault::Owner;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
+/// Longest address of a call, in bytes.
+const MAX_URL: usize = 8 * 1024;
+/// Longest body of a call, in bytes.
+const MAX_BODY: usize = 256 * 1024;
+/// Most characters of a text for people: what the services that take it allow.
+const MAX_TEXT: usize = 4_000;
+
 impl Executor {
-    /// One try of an http step.
-    pub(super) async fn call(&self, cx: &Ctx, live: &Live, step: &Http) -> Outcome {
-        let request = match self.request(cx, live, step).await {
-            Ok(request) => request,
-            Err(error) => return self.peer_failed(&error),
-        };
+    /// One try of an http step, whose request is ready.
+    pub(super) async fn call(&self, step: &Http, request: Request) -> Outcome {
         let began = Instant::now();
         let result = self.egress.send(request).await;
         let took = began.elapsed().as_millis();
@@ -39,26 +43,50 @@ impl Executor {
         }
     }
 
-    async fn request(&self, cx: &Ctx, live: &Live, step: &Http) -> Result<Request> {
+    /// What an http step sends, the same on every try.
+    ///
+    /// # Errors
+    /// Those of incident-service, which is asked for what the step mentions; Invalid, when it cannot
+    /// be sent.
+    pub(super) async fn request(&self, cx: &Ctx, live: &Live, step: &Http) -> Result<Request> {
         let slug = self.slug(cx, live, [Some(&step.url), step.body.as_ref()]).await?;
         let values = Values::new(&live.incident, &slug);
-        let url = self.egress.check(&values.render(&step.url, Escape::Url))?;
-        let method = Method::from_str(&step.method).map_err(Error::internal)?;
-        let mut headers = headers(step)?;
+        let url = values.render_within(&step.url, Escape::Url, MAX_URL);
+        let url = url.ok_or_else(|| Error::invalid("too_long", "the address became too long"))?;
+        let url = self.egress.check(&url)?;
+        let method = Method::from_str(&step.method).map_err(|_| unusable("method"))?;
+        let mut headers = self.headers(live, step)?;
         let body = body(live, step, &method, &headers, &values)?;
         if !body.is_empty() && !headers.contains_key(CONTENT_TYPE) {
             headers.insert(CONTENT_TYPE, JSON);
         }
-        headers.insert(IDEMPOTENCY_KEY, ascii(&key(live.row.id, &live.path(), "http"))?);
+        headers.insert(IDEMPOTENCY_KEY, ascii(&key(live.row.id, live.path(), "http"))?);
         headers.insert(TRACEPARENT, ascii(&cx.trace.child(&cx.source).to_string())?);
         let timeout = Some(Duration::from_millis(step.timeout_ms));
         Ok(Request { headers, body, timeout, ..Request::new(method, url) })
     }
 
-    /// `text` with its placeholders filled in, for people.
+    /// The step's headers, opened.
+    fn headers(&self, live: &Live, step: &Http) -> Result<HeaderMap> {
+        let owner = Owner { org: live.row.org_id, workflow: live.row.program_id };
+        let mut headers = HeaderMap::with_capacity(step.headers.len() + 3);
+        for (name, sealed) in &step.headers {
+            let value = self.vault.open(owner, name, sealed).map_err(|error| {
+                tracing::error!(run.id = %live.row.id, header = name, error = %error.chain(), "a header cannot be opened");
+                let detail = format!("the value of header {name} cannot be read any more: save it again");
+                Error::invalid("sealed_header", detail)
+            })?;
+            let mut value = HeaderValue::from_str(value.expose()).map_err(|_| unusable(name))?;
+            value.set_sensitive(true);
+            headers.append(HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable(name))?, value);
+        }
+        Ok(headers)
+    }
+
+    /// `text` with its placeholders filled in, for people: as much of it as may be told.
     pub(super) async fn fill(&self, cx: &Ctx, live: &Live, text: &str) -> Result<String> {
         let slug = self.slug(cx, live, [Some(&text.to_owned()), None]).await?;
-        Ok(Values::new(&live.incident, &slug).render(text, Escape::None))
+        Ok(template::cut(Values::new(&live.incident, &slug).render(text, Escape::None), MAX_TEXT))
     }
 
     /// The slug of the incident's service when one of the texts needs it: events do not carry it.
@@ -78,31 +106,61 @@ impl Executor {
     }
 }
 
-fn headers(step: &Http) -> Result<HeaderMap> {
-    let mut headers = HeaderMap::with_capacity(step.headers.len() + 3);
-    for (name, value) in &step.headers {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(Error::internal)?;
-        headers.append(name, HeaderValue::from_str(value).map_err(Error::internal)?);
-    }
-    Ok(headers)
-}
-
-/// The step's body, its values escaped as JSON unless it says that it is something else; without
-/// one, the incident.
+/// The step's body, its values escaped as its content type needs; without one, the incident.
 fn body(live: &Live, step: &Http, method: &Method, headers: &HeaderMap, values: &Values) -> Result<Bytes> {
     if *method == Method::GET {
         return Ok(Bytes::new());
     }
-    let Some(template) = &step.body else {
-        let incident = live.incident.incident.clone().unwrap_or_default();
-        let json = proto::json::to_json(&incident).map_err(Error::internal)?;
-        return Ok(json.to_string().into());
+    let text = match &step.body {
+        Some(template) => values.render_within(template, escape(headers), MAX_BODY),
+        None => {
+            let incident = live.incident.incident.clone().unwrap_or_default();
+            let json = proto::json::to_json(&incident).map_err(|_| unusable("incident"))?.to_string();
+            Some(json).filter(|json| json.len() <= MAX_BODY)
+        }
     };
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("json");
-    let escape = if kind.contains("json") { Escape::Json } else { Escape::None };
-    Ok(values.render(template, escape).into())
+    let too_long =
+        || Error::invalid("too_long", format!("the body became longer than {} KiB", MAX_BODY / 1024));
+    Ok(text.ok_or_else(too_long)?.into())
+}
+
+/// How values are written into a body of this content type; JSON when there is none.
+fn escape(headers: &HeaderMap) -> Escape {
+    let Some(kind) = headers.get(CONTENT_TYPE) else { return Escape::Json };
+    let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
+    if kind.contains("json") {
+        Escape::Json
+    } else if kind.starts_with("application/x-www-form-urlencoded") {
+        Escape::Url
+    } else {
+        Escape::None
+    }
+}
+
+fn unusable(what: &str) -> Error {
+    Error::invalid("unusable_step", format!("the step's {what} cannot be sent"))
 }
 
 fn ascii(text: &str) -> Result<HeaderValue> {
     HeaderValue::from_str(text).map_err(Error::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_escaped_for_their_body() {
+        let cases = [
+            (None, Escape::Json),
+            (Some("Application/JSON; charset=utf-8"), Escape::Json),
+            (Some("application/vnd.api+json"), Escape::Json),
+            (Some("application/X-WWW-Form-Urlencoded"), Escape::Url),
+            (Some("text/plain"), Escape::None),
+        ];
+        for (kind, expected) in cases {
+            let headers = kind.map(|kind| (CONTENT_TYPE, HeaderValue::from_static(kind)));
+            assert_eq!(escape(&headers.into_iter().collect()), expected, "{kind:?}");
+        }
+    }
 }

@@ -86,8 +86,9 @@ impl Live {
         Ctx::service(ROLE, OrgId(self.row.org_id), source.clone(), trace, Some(cause))
     }
 
-    pub(super) fn path(&self) -> String {
-        self.state.path(&self.program)
+    /// Position of the operation.
+    pub(super) fn path(&self) -> &str {
+        &self.state.path
     }
 
     pub(super) fn keep(&mut self, effects: Effects, began: DateTime<Utc>, ended: DateTime<Utc>) {

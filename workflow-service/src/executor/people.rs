@@ -32,10 +32,7 @@ impl Executor {
         let mut decided_at = live.row.decided_at;
         if level > 1 || live.state.round > 1 {
             match self.escalate(cx, live, level, told).await {
-                Ok(state) if state.status() != IncidentStatus::Triggered => {
-                    let status = convert::incident_status(state.status()).unwrap_or("gone");
-                    return Outcome::Taken(format!("the incident is {status}"));
-                }
+                Ok(state) if state.status() != IncidentStatus::Triggered => return taken(&state),
                 // Of a repeated call the answer may be the stored one, and as old.
                 Ok(_) if live.state.attempt > 1 => {}
                 Ok(_) => decided_at = self.source.now(),
@@ -46,6 +43,24 @@ impl Executor {
             }
         }
         self.send(cx, live, targets, String::new(), decided_at, &format!("level {level}: ")).await
+    }
+
+    /// Ends the wait for an acknowledgement. Before it is said that nobody came, the incident is asked
+    /// about once more: somebody's word may be on its way here.
+    pub(super) async fn awaited(&self, cx: &Ctx, live: &Live) -> Outcome {
+        if let Some(why) = live.taken() {
+            return Outcome::Taken(why);
+        }
+        if live.state.is_last(&live.program) {
+            match self.peers.state(cx, live.row.incident_id.to_string()).await {
+                Ok(Some(state)) if state.status() != IncidentStatus::Triggered => return taken(&state),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::info!(run.id = %live.row.id, error = %error.chain(), "the escalation ends by what was heard so far");
+                }
+            }
+        }
+        Outcome::Done(String::new())
     }
 
     /// Tells people from a workflow.
@@ -66,7 +81,7 @@ impl Executor {
         prefix: &str,
     ) -> Outcome {
         let request = SendRequest {
-            key: key(live.row.id, &live.path(), "send"),
+            key: key(live.row.id, live.path(), "send"),
             targets: targets.iter().map(Into::into).collect(),
             incident: Some(live.incident.clone()),
             message,
@@ -126,7 +141,7 @@ impl Executor {
 
     fn owe_escalation(&self, live: &mut Live, level: u32) {
         let record = Record {
-            path: live.path(),
+            path: live.path().to_owned(),
             kind: "escalate",
             result: engine::Result::Succeeded,
             detail: format!("level {level}"),
@@ -150,11 +165,16 @@ impl Executor {
             actor: Some(convert::run_actor(&live.row)),
             note,
         };
-        match self.peers.resolve(cx, &key(live.row.id, &live.path(), "resolve"), request).await {
+        match self.peers.resolve(cx, &key(live.row.id, live.path(), "resolve"), request).await {
             Ok(_) => Outcome::Done("resolved".to_owned()),
             Err(error) => self.peer_failed(&error),
         }
     }
+}
+
+fn taken(state: &IncidentState) -> Outcome {
+    let status = convert::incident_status(state.status()).unwrap_or("gone");
+    Outcome::Taken(format!("the incident is {status}"))
 }
 
 /// Later steps of one incident have higher numbers, those of later events higher ones still.

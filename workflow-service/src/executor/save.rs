@@ -117,7 +117,7 @@ impl Executor {
             }
             let mut row = kept.row(cx, own);
             if let (Some(policy), Some(row)) = (kept.effects.escalates, &mut row) {
-                let detail = self.start_escalation(cx, conn, own, live, policy, &row.path).await?;
+                let detail = self.start_escalation(cx, conn, own, live, policy, row).await?;
                 row.detail = detail.to_owned();
             }
             rows.extend(row);

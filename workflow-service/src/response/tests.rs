@@ -2,7 +2,7 @@ use proto::api::v1::Reference;
 use proto::incident::v1::{Incident, IncidentStatus};
 
 use super::*;
-use crate::program::Target;
+use crate::program::{Op, Target};
 
 fn at(ms: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(1_800_000_000_000 + ms).expect("a valid time")
@@ -58,18 +58,30 @@ fn candidate(id: u128, triggers: &[&str], condition: &str, hold_ms: i64) -> Arc<
 }
 
 fn decide_with(events: &[Event], workflows: Vec<Arc<Candidate>>, applied: i64) -> Plan {
+    decide_after(events, workflows, (applied, "triggered"), false)
+}
+
+fn decide_after(
+    events: &[Event],
+    workflows: Vec<Arc<Candidate>>,
+    (version, status): (i64, &str),
+    replay: bool,
+) -> Plan {
     let mut catalog = Catalog::default();
     catalog.workflows.insert(ORG, workflows);
-    catalog.policies.insert((ORG, POLICY), ("ours".to_owned(), policy_program()));
+    catalog.policies.insert((ORG, POLICY), Arc::new(("ours".to_owned(), policy_program())));
     let rules = Rules {
         catalog: &catalog,
         built_in: &policy_program(),
         max_depth: 8,
         now: at(10_000),
+        replay,
         source: &Source::fixed(1, at(10_000)),
     };
-    let applied = HashMap::from([((ORG, INCIDENT), applied)]);
-    decide(events, &applied, &rules).expect("decided")
+    let status = status.to_owned();
+    let (org_id, incident_id) = (ORG, INCIDENT);
+    let known = IncidentState { org_id, incident_id, number: 7, status, version, at: at(0) };
+    decide(events, &HashMap::from([((ORG, INCIDENT), known)]), &rules).expect("decided")
 }
 
 fn shown(plan: &Plan) -> Vec<(&str, &str, &str)> {
@@ -132,6 +144,25 @@ fn what_was_applied_is_left_out() {
 }
 
 #[test]
+fn a_replayed_event_acts_as_long_as_it_is_wanted() {
+    let cases = [
+        ("created", "triggered", 1, 0),
+        ("created", "acknowledged", 0, 0),
+        ("reopened", "resolved", 0, 0),
+        ("acknowledged", "acknowledged", 1, 1),
+        ("acknowledged", "triggered", 0, 0),
+    ];
+    for (what, status, runs, cancels) in cases {
+        let workflows = vec![candidate(10, &["acknowledged"], "", 0)];
+        let plan = decide_after(&[event(what, 1)], workflows, (3, status), true);
+        assert_eq!((plan.runs.len(), plan.cancels.len()), (runs, cancels), "{what} while {status}");
+        assert!(plan.states.is_empty(), "the state stays the newer one");
+    }
+    let plan = decide_after(&[event("acknowledged", 4)], vec![], (3, "triggered"), true);
+    assert_eq!(plan.states[&(ORG, INCIDENT)].version, 4, "nothing newer was applied");
+}
+
+#[test]
 fn an_acknowledgement_ends_what_ran_and_not_what_it_starts() {
     let workflows = vec![candidate(10, &["acknowledged"], "", 0)];
     let mut acknowledged = event("acknowledged", 2);
@@ -181,4 +212,14 @@ fn other_steps_only_move_the_state() {
     let plan = decide_with(&[event("severity_changed", 4)], vec![], 3);
     assert!(plan.runs.is_empty() && plan.cancels.is_empty());
     assert_eq!(plan.states[&(ORG, INCIDENT)].version, 4);
+}
+
+#[test]
+fn a_condition_that_cannot_be_evaluated_starts_nothing_and_paging_goes_on() {
+    let broken = candidate(10, &["created", "reopened"], "int(incident.title) > 1", 1_000);
+    let events = [event("created", 1), event("resolved", 2), event("reopened", 3)];
+    let plan = decide_with(&events, vec![broken.clone()], 0);
+    let expected = [(BUILT_IN, "cancelled", "event:1"), (BUILT_IN, "running", "event:3")];
+    assert_eq!(shown(&plan), expected);
+    assert!(!broken.condition.fails_first(), "it was told of");
 }

@@ -4,11 +4,13 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use platform::ctx::{Ctx, parse_id};
 use platform::error::{Error, Result};
 use platform::page::{ConfigKey, Page};
 use platform::sql::sql;
 use uuid::Uuid;
 
+use super::configured::configured;
 use crate::schema::escalation_policies::{self, dsl};
 
 /// A row.
@@ -31,53 +33,19 @@ pub struct Policy {
     pub archived_at: Option<DateTime<Utc>>,
 }
 
-pub async fn insert(conn: &mut AsyncPgConnection, row: &Policy) -> Result<()> {
-    diesel::insert_into(escalation_policies::table).values(row).execute(conn).await?;
-    Ok(())
-}
+configured!(escalation_policies, Policy, "escalation policy");
 
-pub async fn update(conn: &mut AsyncPgConnection, row: &Policy) -> Result<()> {
-    let target = escalation_policies::table.find((row.org_id, row.id));
-    diesel::update(target).set(row).execute(conn).await?;
-    Ok(())
-}
+/// See [`find_of_all`].
+pub const OF_ALL: &str = "SELECT p.* FROM escalation_policies p \
+     JOIN unnest($1, $2) AS k(org_id, id) USING (org_id, id)";
 
-pub async fn get(conn: &mut AsyncPgConnection, org: Uuid, id: Uuid) -> Result<Policy> {
-    let row = escalation_policies::table.find((org, id)).first(conn).await.optional()?;
-    row.ok_or_else(|| Error::not_found("escalation policy"))
-}
-
-pub async fn get_for_update(conn: &mut AsyncPgConnection, org: Uuid, id: Uuid) -> Result<Policy> {
-    let row = escalation_policies::table.find((org, id)).for_update().first(conn).await.optional()?;
-    row.ok_or_else(|| Error::not_found("escalation policy"))
-}
-
-/// A page of them, the archived too when asked for.
-pub async fn list(
-    conn: &mut AsyncPgConnection,
-    org: Uuid,
-    archived: bool,
-    page: &Page<ConfigKey>,
-) -> Result<Vec<Policy>> {
-    let mut query = escalation_policies::table.filter(dsl::org_id.eq(org)).into_boxed();
-    if !archived {
-        query = query.filter(dsl::archived_at.is_null());
-    }
-    Ok(platform::config_list!(query, dsl, page).load(conn).await?)
-}
-
-/// Those with these ids, archived ones too, of whatever organization.
-pub async fn find_of_all(conn: &mut AsyncPgConnection, ids: &[Uuid]) -> Result<Vec<Policy>> {
-    if ids.is_empty() {
+/// Those with these keys (organization, id), archived ones too.
+pub async fn find_of_all(conn: &mut AsyncPgConnection, keys: &[(Uuid, Uuid)]) -> Result<Vec<Policy>> {
+    if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let text = "SELECT * FROM escalation_policies WHERE id = ANY ($1)";
-    Ok(sql(text).bind::<Array<SqlUuid>, _>(ids).load(conn).await?)
-}
-
-/// The one with this id, archived or not.
-pub async fn find(conn: &mut AsyncPgConnection, org: Uuid, id: Uuid) -> Result<Option<Policy>> {
-    Ok(escalation_policies::table.find((org, id)).first(conn).await.optional()?)
+    let (orgs, ids): (Vec<Uuid>, Vec<Uuid>) = keys.iter().copied().unzip();
+    Ok(sql(OF_ALL).bind::<Array<SqlUuid>, _>(orgs).bind::<Array<SqlUuid>, _>(ids).load(conn).await?)
 }
 
 /// Which of `ids` exist and are not archived.

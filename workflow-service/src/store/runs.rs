@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Jsonb, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::error::{Error, Result};
 use platform::page::Page;
@@ -105,7 +105,8 @@ pub async fn lock_incidents_of_all(
 pub struct Cancelled {
     pub org_id: Uuid,
     pub id: Uuid,
-    pub state: serde_json::Value,
+    /// Where it stood; as it was when `None`: nobody can read it, and nothing is owed for it.
+    pub state: Option<serde_json::Value>,
     pub detail: String,
 }
 
@@ -123,15 +124,17 @@ pub async fn cancel_of_all(
         states.push(row.state);
         details.push(row.detail);
     }
-    sql("UPDATE runs r SET status = 'cancelled', ended_at = $1, due_at = $2, lease_until = NULL, \
-         epoch = r.epoch + 1, attempts = 0, hold_until = NULL, state = c.state, detail = c.detail \
+    sql("UPDATE runs r SET status = 'cancelled', ended_at = $1, lease_until = NULL, \
+         due_at = CASE WHEN c.state IS NULL THEN NULL ELSE $2::timestamptz END, \
+         epoch = r.epoch + 1, attempts = 0, hold_until = NULL, state = coalesce(c.state, r.state), \
+         detail = c.detail \
          FROM unnest($3, $4, $5, $6) AS c(org_id, id, state, detail) \
          WHERE r.org_id = c.org_id AND r.id = c.id")
     .bind::<Timestamptz, _>(at)
     .bind::<Timestamptz, _>(at)
     .bind::<Array<SqlUuid>, _>(orgs)
     .bind::<Array<SqlUuid>, _>(ids)
-    .bind::<Array<Jsonb>, _>(states)
+    .bind::<Array<Nullable<Jsonb>>, _>(states)
     .bind::<Array<Text>, _>(details)
     .execute(conn)
     .await?;
@@ -191,14 +194,38 @@ pub struct Filter {
     pub statuses: Vec<&'static str>,
 }
 
+/// A row without what it needs to go on: its program, and the incident that it runs on.
+#[derive(Clone, Debug, PartialEq, Queryable, Selectable)]
+#[diesel(table_name = runs)]
+pub struct Outline {
+    pub id: Uuid,
+    pub kind: String,
+    pub program_id: Uuid,
+    pub name: String,
+    pub incident_id: Uuid,
+    pub incident_number: i64,
+    pub status: String,
+    pub state: serde_json::Value,
+    pub started_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub detail: String,
+    pub due_at: Option<DateTime<Utc>>,
+}
+
+/// The outline of one run.
+pub async fn get_outline(conn: &mut AsyncPgConnection, org: Uuid, id: Uuid) -> Result<Outline> {
+    let row = runs::table.find((org, id)).select(Outline::as_select()).first(conn).await.optional()?;
+    row.ok_or_else(|| Error::not_found("run"))
+}
+
 /// Runs, newest first: ids grow with time.
 pub async fn list(
     conn: &mut AsyncPgConnection,
     org: Uuid,
     filter: &Filter,
     page: &Page<Uuid>,
-) -> Result<Vec<Run>> {
-    let mut query = runs::table.filter(dsl::org_id.eq(org)).into_boxed();
+) -> Result<Vec<Outline>> {
+    let mut query = runs::table.filter(dsl::org_id.eq(org)).select(Outline::as_select()).into_boxed();
     if let Some(program) = filter.program_id {
         query = query.filter(dsl::program_id.eq(program));
     }

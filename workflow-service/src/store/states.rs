@@ -31,11 +31,11 @@ ON CONFLICT ON CONSTRAINT incident_states_pkey DO UPDATE
 SET number = excluded.number, status = excluded.status, version = excluded.version, at = excluded.at
 WHERE incident_states.version < excluded.version";
 
-/// The versions applied so far of these incidents, by organization and incident.
-pub async fn versions_of_all(
+/// What was applied so far of these incidents, by organization and incident.
+pub async fn find_of_all(
     conn: &mut AsyncPgConnection,
     incidents: &[(Uuid, Uuid)],
-) -> Result<HashMap<(Uuid, Uuid), i64>> {
+) -> Result<HashMap<(Uuid, Uuid), IncidentState>> {
     let (orgs, ids): (Vec<Uuid>, Vec<Uuid>) = incidents.iter().copied().unzip();
     let rows: Vec<IncidentState> = sql("SELECT s.* FROM incident_states s \
          JOIN unnest($1, $2) AS k(org_id, incident_id) USING (org_id, incident_id)")
@@ -43,7 +43,7 @@ pub async fn versions_of_all(
     .bind::<Array<SqlUuid>, _>(ids)
     .load(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| ((row.org_id, row.incident_id), row.version)).collect())
+    Ok(rows.into_iter().map(|row| ((row.org_id, row.incident_id), row)).collect())
 }
 
 /// Writes what is newer than what stands there; one row per incident.

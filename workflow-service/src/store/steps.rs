@@ -2,15 +2,17 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::error::Result;
+use platform::sql::sql;
 use uuid::Uuid;
 
 use crate::engine::Record;
 use crate::schema::run_steps::{self, dsl};
 
 /// A row.
-#[derive(Clone, Debug, PartialEq, Eq, Queryable, Selectable, Insertable)]
+#[derive(Clone, Debug, PartialEq, Eq, Queryable, QueryableByName, Selectable, Insertable)]
 #[diesel(table_name = run_steps)]
 pub struct RunStep {
     pub org_id: Uuid,
@@ -70,13 +72,28 @@ pub async fn insert(conn: &mut AsyncPgConnection, rows: &[RunStep]) -> Result<()
     Ok(())
 }
 
-/// The steps of these runs, in the order in which they came.
-pub async fn list(conn: &mut AsyncPgConnection, org: Uuid, runs: &[Uuid]) -> Result<Vec<RunStep>> {
-    let query = run_steps::table
-        .filter(dsl::org_id.eq(org))
-        .filter(dsl::run_id.eq_any(runs))
-        .order((dsl::run_id, dsl::id));
+/// The steps of a run, in the order in which they came.
+pub async fn list(conn: &mut AsyncPgConnection, org: Uuid, run: Uuid) -> Result<Vec<RunStep>> {
+    let query = run_steps::table.filter(dsl::org_id.eq(org)).filter(dsl::run_id.eq(run)).order(dsl::id);
     Ok(query.load(conn).await?)
+}
+
+/// The newest `limit` steps of each of these runs, in the order in which they came.
+pub async fn list_newest(
+    conn: &mut AsyncPgConnection,
+    org: Uuid,
+    runs: &[Uuid],
+    limit: i64,
+) -> Result<Vec<RunStep>> {
+    let rows = sql("SELECT s.* FROM unnest($1) AS r(id) CROSS JOIN LATERAL ( \
+           SELECT * FROM run_steps WHERE org_id = $2 AND run_id = r.id ORDER BY id DESC LIMIT $3 \
+         ) s ORDER BY s.run_id, s.id")
+    .bind::<Array<SqlUuid>, _>(runs)
+    .bind::<SqlUuid, _>(org)
+    .bind::<BigInt, _>(limit)
+    .load(conn)
+    .await?;
+    Ok(rows)
 }
 
 /// The steps of a run whose timeline entry is owed, in the order in which they came.

@@ -4,11 +4,13 @@ use chrono::{DateTime, Utc};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
+use platform::ctx::{Ctx, parse_id};
 use platform::error::{Error, Result};
 use platform::page::{ConfigKey, Page};
 use platform::sql::sql;
 use uuid::Uuid;
 
+use super::configured::configured;
 use crate::schema::workflows::{self, dsl};
 
 /// A row.
@@ -34,52 +36,53 @@ pub struct Workflow {
     pub archived_at: Option<DateTime<Utc>>,
 }
 
-pub async fn insert(conn: &mut AsyncPgConnection, row: &Workflow) -> Result<()> {
-    diesel::insert_into(workflows::table).values(row).execute(conn).await?;
-    Ok(())
+configured!(workflows, Workflow, "workflow");
+
+/// How many the organization has that are not archived.
+pub async fn count_live(conn: &mut AsyncPgConnection, org: Uuid) -> Result<i64> {
+    let live = workflows::table.filter(dsl::org_id.eq(org)).filter(dsl::archived_at.is_null());
+    Ok(live.count().get_result(conn).await?)
 }
 
-pub async fn update(conn: &mut AsyncPgConnection, row: &Workflow) -> Result<()> {
-    let target = workflows::table.find((row.org_id, row.id));
-    diesel::update(target).set(row).execute(conn).await?;
-    Ok(())
+/// Which version of a workflow there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, QueryableByName)]
+#[diesel(table_name = workflows)]
+pub struct Version {
+    pub org_id: Uuid,
+    pub id: Uuid,
+    pub version: i64,
 }
 
-pub async fn get(conn: &mut AsyncPgConnection, org: Uuid, id: Uuid) -> Result<Workflow> {
-    let row = workflows::table.find((org, id)).first(conn).await.optional()?;
-    row.ok_or_else(|| Error::not_found("workflow"))
-}
+/// See [`triggered_of_all`].
+pub const TRIGGERED: &str = "SELECT org_id, id, version FROM workflows \
+     WHERE org_id = ANY ($1) AND triggers && $2 AND (service_ids = '{}' OR service_ids && $3) \
+     AND archived_at IS NULL AND NOT disabled ORDER BY org_id, created_at, id";
 
-pub async fn get_for_update(conn: &mut AsyncPgConnection, org: Uuid, id: Uuid) -> Result<Workflow> {
-    let row = workflows::table.find((org, id)).for_update().first(conn).await.optional()?;
-    row.ok_or_else(|| Error::not_found("workflow"))
-}
-
-/// A page of them, the archived too when asked for.
-pub async fn list(
-    conn: &mut AsyncPgConnection,
-    org: Uuid,
-    archived: bool,
-    page: &Page<ConfigKey>,
-) -> Result<Vec<Workflow>> {
-    let mut query = workflows::table.filter(dsl::org_id.eq(org)).into_boxed();
-    if !archived {
-        query = query.filter(dsl::archived_at.is_null());
-    }
-    Ok(platform::config_list!(query, dsl, page).load(conn).await?)
-}
-
-/// Those of any of the organizations that one of the events may start.
+/// Those of any of the organizations that one of the events, of one of the services, may start.
 pub async fn triggered_of_all(
     conn: &mut AsyncPgConnection,
     orgs: &[Uuid],
     triggers: &[&str],
-) -> Result<Vec<Workflow>> {
-    let rows = sql("SELECT * FROM workflows WHERE org_id = ANY ($1) AND triggers && $2 \
-         AND archived_at IS NULL AND NOT disabled ORDER BY org_id, created_at, id")
-    .bind::<Array<SqlUuid>, _>(orgs)
-    .bind::<Array<Text>, _>(triggers)
-    .load(conn)
-    .await?;
+    services: &[Uuid],
+) -> Result<Vec<Version>> {
+    let rows = sql(TRIGGERED)
+        .bind::<Array<SqlUuid>, _>(orgs)
+        .bind::<Array<Text>, _>(triggers)
+        .bind::<Array<SqlUuid>, _>(services)
+        .load(conn)
+        .await?;
     Ok(rows)
+}
+
+/// See [`find_of_all`].
+pub const OF_ALL: &str =
+    "SELECT w.* FROM workflows w JOIN unnest($1, $2) AS k(org_id, id) USING (org_id, id)";
+
+/// Those with these keys (organization, id).
+pub async fn find_of_all(conn: &mut AsyncPgConnection, keys: &[(Uuid, Uuid)]) -> Result<Vec<Workflow>> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (orgs, ids): (Vec<Uuid>, Vec<Uuid>) = keys.iter().copied().unzip();
+    Ok(sql(OF_ALL).bind::<Array<SqlUuid>, _>(orgs).bind::<Array<SqlUuid>, _>(ids).load(conn).await?)
 }

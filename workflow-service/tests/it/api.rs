@@ -180,3 +180,37 @@ async fn runs_are_listed_by_workflow_incident_and_status() {
     let got = world.workflows().get_run(rpc::request(&cx, get)).await.expect("there");
     assert_eq!(got.get_ref(), &first.items[0]);
 }
+
+#[tokio::test]
+async fn an_organization_has_a_limited_number_of_workflows() {
+    let world = World::new().await;
+    let made = world.workflow(on_created("first-aid", note("x"))).await;
+    let copied = world
+        .sql(
+            "INSERT INTO workflows SELECT (jsonb_populate_record(w, jsonb_build_object(\
+              'id', gen_random_uuid(), 'slug', 'copy-' || n))).* FROM workflows w, generate_series(1, 199) n",
+        )
+        .await;
+    assert_eq!(copied, 199);
+    let create = async |slug: &str| {
+        let message = pb::CreateWorkflowRequest { workflow: Some(on_created(slug, note("x"))) };
+        world.workflows().create_workflow(rpc::request(&world.owner(), message)).await
+    };
+    let error = Error::from(create("one-too-many").await.expect_err("refused"));
+    assert_eq!((error.kind, error.code), (ErrorKind::Invalid, "too_many_workflows"));
+    let delete = rpc::request(&world.owner(), pb::DeleteWorkflowRequest { id: made.id });
+    world.workflows().delete_workflow(delete).await.expect("archived");
+    create("in-its-place").await.expect("there is room again");
+}
+
+#[tokio::test]
+async fn enums_of_lists_have_no_unspecified_value() {
+    let world = World::new().await;
+    let workflow = pb::Workflow { triggers: vec![0], ..on_created("first-aid", note("x")) };
+    let message = pb::CreateWorkflowRequest { workflow: Some(workflow) };
+    let error = world.workflows().create_workflow(rpc::request(&world.owner(), message)).await;
+    assert_eq!(Error::from(error.expect_err("refused")).fields[0].field, "workflow.triggers[0]");
+    let message = pb::ListRunsRequest { status: vec![0], ..Default::default() };
+    let error = world.workflows().list_runs(rpc::request(&world.owner(), message)).await;
+    assert_eq!(Error::from(error.expect_err("refused")).fields[0].field, "status[0]");
+}

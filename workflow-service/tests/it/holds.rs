@@ -107,16 +107,48 @@ async fn somebody_who_comes_ends_it_without_a_page() {
 
 #[tokio::test]
 async fn it_lasts_as_long_as_the_longest_workflow() {
-    let (world, endpoint, incident) = held(900_000, |_| vec![WAIT]).await;
-    is_held(&world, &endpoint, &incident).await;
+    let (world, endpoint) = (World::new().await, Receiver::start().await);
+    let page = world.channel("page", endpoint.url("page")).await;
+    let policy = world.policy("on-call", vec![vec![page]], 0).await;
+    let service = world.service("payment", Some(&policy)).await;
+    let long = on_created("long", vec![WAIT]);
+    world.workflow(pb::Workflow { hold_paging_ms: 800_000, ..long }).await;
     let brief = on_created("brief", vec![Kind::AddNote(pb::AddNoteStep { text: "hm".to_owned() })]);
-    world.workflow(pb::Workflow { hold_paging_ms: 800_000, ..brief }).await;
-    let service = world.incident(&incident).await.service_id;
-    let again = world.open(&proto::incident::v1::Service { id: service, ..Default::default() }).await;
-    world.until(&again, "brief", pb::RunStatus::Succeeded).await;
-    assert_eq!(
-        world.run_of(&again, "Policy on-call").await.map(|run| run.status()),
-        Some(pb::RunStatus::Held)
-    );
+    world.workflow(pb::Workflow { hold_paging_ms: 900_000, ..brief }).await;
+    let incident = world.open(&service).await;
+    world.until(&incident, "brief", pb::RunStatus::Succeeded).await;
+    let held = world.until(&incident, "Policy on-call", pb::RunStatus::Held).await;
+    let due = held.due_at.expect("held until then");
+    let opened = incident.created_at.expect("set");
+    let seconds = due.seconds - opened.seconds;
+    assert!((799..=830).contains(&seconds), "as long as the one that still holds: {seconds} s");
     assert_eq!(endpoint.hits_of("/page").len(), 0);
+}
+
+#[tokio::test]
+async fn to_notify_and_escalate_at_once_tells_one_level() {
+    let (world, endpoint) = (World::new().await, Receiver::start().await);
+    let page = world.channel("page", endpoint.url("page")).await;
+    let next = world.channel("next", endpoint.url("next")).await;
+    let told = world.channel("told", endpoint.url("told")).await;
+    let level = |targets| pb::Level { targets, timeout_ms: 3_600_000 };
+    let policy = pb::EscalationPolicy {
+        slug: "slow".to_owned(),
+        name: "Slow".to_owned(),
+        levels: vec![level(vec![page]), level(vec![next])],
+        ..pb::EscalationPolicy::default()
+    };
+    let message = pb::CreateEscalationPolicyRequest { escalation_policy: Some(policy) };
+    let request = platform::rpc::request(&world.owner(), message);
+    let policy = world.policies().create_escalation_policy(request).await.expect("created").into_inner();
+    let service = world.service("payment", Some(&policy)).await;
+    let notify = Kind::Notify(pb::NotifyStep { targets: vec![told], message: String::new() });
+    let workflow = on_created("first-aid", vec![notify, ESCALATE]);
+    world.workflow(pb::Workflow { hold_paging_ms: 900_000, ..workflow }).await;
+    let incident = world.open(&service).await;
+    world.until(&incident, "first-aid", pb::RunStatus::Succeeded).await;
+    paged(&endpoint).await;
+    let run = eventually(SOON, async || world.run_of(&incident, "Slow").await.filter(|it| it.path == "1.1"));
+    assert_eq!(run.await.status(), pb::RunStatus::Running, "it waits for an acknowledgement");
+    assert_eq!(endpoint.hits_of("/next").len(), 0);
 }

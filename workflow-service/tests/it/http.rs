@@ -1,6 +1,9 @@
 //! The http step against a real endpoint.
 
+use platform::error::Error;
+use platform::rpc::Fault;
 use platform::testing::eventually;
+use proto::incident::v1::Incident;
 use proto::workflow::v1::{self as pb, step::Kind};
 
 use crate::world::{SOON, World, http, on_created, triples};
@@ -98,4 +101,50 @@ async fn a_call_under_way_when_somebody_comes_is_written_down_and_nothing_follow
     ours.sort();
     assert_eq!(ours, triples(&[("1", "http", "cancelled"), ("1", "http", "succeeded")]));
     assert_eq!(endpoint.hits_of("/second").len(), 0);
+}
+
+#[tokio::test]
+async fn another_service_that_is_away_is_no_failed_try() {
+    let (world, endpoint) = (World::new().await, Receiver::start().await);
+    let service = world.service("payment", None).await;
+    let resolve = "/pulseops.incident.v1.ServiceService/ResolveServices";
+    let away = || Fault::Fail(Error::unavailable("service_unavailable", "away"));
+    let step = pb::HttpStep {
+        on_failure: pb::OnOutcome::Fail.into(),
+        ..http(endpoint.url("retry/{service.slug}"), 1)
+    };
+    world.workflow(on_created("first-aid", vec![Kind::Http(step)])).await;
+    world.deps.directory.faults().inject(resolve, 2, away());
+    let incident = world.open(&service).await;
+    let run = world.until(&incident, "first-aid", pb::RunStatus::Succeeded).await;
+    let tries: Vec<_> = run.steps.iter().map(|it| (it.outcome.as_str(), it.attempts)).collect();
+    assert_eq!((tries, world.deps.directory.faults().waiting(resolve)), (vec![("succeeded", 1)], 0));
+    assert_eq!(endpoint.hits_of("/retry/payment").len(), 1);
+}
+
+#[tokio::test]
+async fn what_becomes_too_long_is_cut_for_people_and_refused_for_endpoints() {
+    let (world, endpoint) = (World::new().await, Receiver::start().await);
+    let told = world.channel("told", endpoint.url("told")).await;
+    let service = world.service("payment", None).await;
+    let text = "{labels.long}".repeat(5);
+    let step = pb::HttpStep { body: Some("{labels.long}".repeat(300)), ..http(endpoint.url("retry"), 1) };
+    let steps = vec![
+        Kind::Http(step),
+        Kind::Notify(pb::NotifyStep { targets: vec![told], message: text.clone() }),
+        Kind::AddNote(pb::AddNoteStep { text: text.clone() }),
+        Kind::Resolve(pb::ResolveStep { note: text }),
+    ];
+    world.workflow(on_created("verbose", steps)).await;
+    let labels = [("long".to_owned(), "ä".repeat(1_000))].into();
+    let incident = world.open_like(&service, Incident { labels, ..Incident::default() }).await;
+    let run = world.until(&incident, "verbose", pb::RunStatus::Succeeded).await;
+    let outcomes: Vec<_> = run.steps.iter().map(|it| (it.kind.as_str(), it.outcome.as_str())).collect();
+    let ok = "succeeded";
+    assert_eq!(outcomes, [("http", "failed"), ("notify", ok), ("add_note", ok), ("resolve", ok)]);
+    assert_eq!(run.steps[0].detail, "the body became longer than 256 KiB");
+    assert_eq!(run.steps[2].detail.chars().count(), 4_000);
+    assert!(run.steps[2].detail.ends_with("ä…"));
+    assert_eq!(endpoint.hits_of("/retry").len(), 0);
+    eventually(SOON, async || (endpoint.hits_of("/told").len() == 1).then_some(())).await;
 }

@@ -145,7 +145,11 @@ async fn a_reopened_incident_is_escalated_anew() {
         (runs.len() == 2 && ended(&runs[1])).then_some(())
     })
     .await;
-    assert!(endpoint.distinct("webhook-id").len() <= 2);
+    let pages = eventually(SOON, async || {
+        let pages = endpoint.distinct("webhook-id").len();
+        (pages >= 2).then_some(pages)
+    });
+    assert_eq!(pages.await, 2, "each escalation tells its level");
 }
 
 #[tokio::test]

@@ -2,20 +2,26 @@
 
 use std::time::Duration;
 
-use platform::ctx::Ctx;
+use platform::ctx::{Ctx, OrgId, Principal};
 use platform::deps::Deps;
 use platform::migrate::Migrations;
 use platform::rpc::{self, Transport};
 use platform::testing::{Company, TestDb, eventually};
-use proto::api::v1::{Severity, Target, TargetKind};
+use proto::api::v1::{Role, Severity, Target, TargetKind};
+use proto::auth::v1 as auth;
+use proto::auth::v1::session_service_client::SessionServiceClient;
+use proto::auth::v1::team_service_client::TeamServiceClient;
+use proto::auth::v1::user_service_client::UserServiceClient;
 use proto::incident::v1 as inc;
 use proto::incident::v1::incident_service_client::IncidentServiceClient;
 use proto::incident::v1::service_service_client::ServiceServiceClient;
 use proto::notification::v1 as note;
 use proto::notification::v1::channel_service_client::ChannelServiceClient;
+use proto::notification::v1::contact_method_service_client::ContactMethodServiceClient;
 use proto::workflow::v1 as pb;
 use proto::workflow::v1::escalation_policy_service_client::EscalationPolicyServiceClient;
 use proto::workflow::v1::workflow_service_client::WorkflowServiceClient;
+use uuid::Uuid;
 use workflow_service::{BuiltinPolicy, Config};
 
 pub const OURS: Migrations = Migrations { owner: workflow_service::NAME, dir: &workflow_service::MIGRATIONS };
@@ -36,6 +42,84 @@ impl World {
     /// For tests with failpoints.
     pub async fn alone() -> Self {
         Self::build(Company::alone().await).await
+    }
+
+    /// Whose owner, Olga, has registered with auth-service and is known to notification-service.
+    pub async fn with_people() -> Self {
+        let mut world = Self::new().await;
+        let request = auth::RegisterRequest {
+            email: "olga@example.com".to_owned(),
+            password: "correct horse battery".to_owned(),
+            name: "Olga".to_owned(),
+            organization: "Example".to_owned(),
+        };
+        let nobody = Ctx::anonymous(world.db.source().clone());
+        let mut client = SessionServiceClient::new(world.deps.directory.transport("pulseops.auth.v1"));
+        let session = client.register(rpc::request(&nobody, request)).await.expect("registered").into_inner();
+        let parse = |id: &str| id.parse::<Uuid>().expect("a UUID");
+        let (org, olga) = (session.organization.expect("hers").id, session.user.expect("her").id);
+        world.owner.org = OrgId(parse(&org));
+        let principal = (*world.owner.principal).clone();
+        let (id, name, role) = (parse(&olga), "Olga".to_owned(), Some("owner".to_owned()));
+        world.owner.principal = Principal { id, name, role, ..principal }.into();
+        world.heard(&olga).await;
+        world
+    }
+
+    /// Another user of the organization, who is told by `url`; the target that tells them.
+    pub async fn person(&self, name: &str, url: String) -> Target {
+        let email = format!("{}@example.com", name.to_lowercase());
+        let role = Role::Responder.into();
+        let user = auth::User { email, name: name.to_owned(), role, ..auth::User::default() };
+        let mut client = UserServiceClient::new(self.deps.directory.transport("pulseops.auth.v1"));
+        let message = auth::CreateUserRequest { user: Some(user) };
+        let created = client.create_user(rpc::request(&self.owner(), message)).await.expect("created");
+        let id = created.into_inner().id;
+        self.heard(&id).await;
+        self.contact(&id, url).await;
+        Target { kind: TargetKind::User.into(), id }
+    }
+
+    /// Tells the user by `url`, too.
+    pub async fn contact(&self, user_id: &str, url: String) {
+        let kind = note::ChannelKind::Webhook.into();
+        let method = note::ContactMethod { kind, address: url, ..note::ContactMethod::default() };
+        let (user_id, contact_method) = (user_id.to_owned(), Some(method));
+        let message = note::CreateContactMethodRequest { user_id, contact_method };
+        let transport = self.deps.directory.transport("pulseops.notification.v1");
+        let mut client = ContactMethodServiceClient::new(transport);
+        client.create_contact_method(rpc::request(&self.owner(), message)).await.expect("created");
+    }
+
+    /// A team with this member.
+    pub async fn team(&self, name: &str, member: &Target) -> Target {
+        let mut client = TeamServiceClient::new(self.deps.directory.transport("pulseops.auth.v1"));
+        let team = auth::Team { slug: name.to_lowercase(), name: name.to_owned(), ..auth::Team::default() };
+        let message = auth::CreateTeamRequest { team: Some(team) };
+        let created = client.create_team(rpc::request(&self.owner(), message)).await.expect("created");
+        let id = created.into_inner().id;
+        let (team_id, user_id) = (id.clone(), member.id.clone());
+        let member = auth::AddTeamMemberRequest { team_id, user_id, ..Default::default() };
+        client.add_team_member(rpc::request(&self.owner(), member)).await.expect("added");
+        Target { kind: TargetKind::Team.into(), id }
+    }
+
+    /// Until notification-service knows the user.
+    async fn heard(&self, user: &str) {
+        let admin = self.db.admin().await;
+        let sql = "SELECT FROM pulseops_notification.people WHERE user_id::text = $1";
+        eventually(SOON, async || admin.query_opt(sql, &[&user]).await.ok().flatten().map(drop)).await;
+    }
+
+    /// From now on everything happens in another organization, whose owner is `owner`; the one until
+    /// now.
+    pub fn move_to(&mut self, owner: Ctx) -> Ctx {
+        std::mem::replace(&mut self.owner, owner)
+    }
+
+    /// The owner of a new organization.
+    pub fn stranger(&self) -> Ctx {
+        self.db.cx_as(&self.deps.door.access, "owner")
     }
 
     async fn build(company: Company) -> Self {
@@ -124,12 +208,12 @@ impl World {
     }
 
     pub async fn service(&self, slug: &str, policy: Option<&pb::EscalationPolicy>) -> inc::Service {
-        let service = inc::Service {
-            slug: slug.to_owned(),
-            name: format!("The {slug}"),
-            escalation_policy_id: policy.map(|policy| policy.id.clone()),
-            ..inc::Service::default()
-        };
+        let escalation_policy_id = policy.map(|policy| policy.id.clone());
+        self.service_like(slug, inc::Service { escalation_policy_id, ..inc::Service::default() }).await
+    }
+
+    pub async fn service_like(&self, slug: &str, service: inc::Service) -> inc::Service {
+        let service = inc::Service { slug: slug.to_owned(), name: format!("The {slug}"), ..service };
         let message = inc::CreateServiceRequest { service: Some(service) };
         let transport = self.deps.directory.transport("pulseops.incident.v1");
         let mut client = ServiceServiceClient::new(transport);
@@ -138,15 +222,26 @@ impl World {
     }
 
     pub async fn open(&self, service: &inc::Service) -> inc::Incident {
+        self.open_like(service, inc::Incident::default()).await
+    }
+
+    pub async fn open_like(&self, service: &inc::Service, incident: inc::Incident) -> inc::Incident {
         let incident = inc::Incident {
             title: "charges \"fail\"".to_owned(),
             severity: Severity::Critical.into(),
             service_id: service.id.clone(),
-            ..inc::Incident::default()
+            ..incident
         };
         let message = inc::CreateIncidentRequest { incident: Some(incident) };
         let opened = self.incidents().create_incident(rpc::request(&self.owner(), message)).await;
         opened.expect("opened").into_inner()
+    }
+
+    /// Runs a statement in our schema.
+    pub async fn sql(&self, sql: &str) -> u64 {
+        let admin = self.db.admin().await;
+        admin.batch_execute("SET search_path TO pulseops_workflow").await.expect("our schema");
+        admin.execute(sql, &[]).await.expect(sql)
     }
 
     pub async fn acknowledge(&self, incident: &inc::Incident) {

@@ -48,7 +48,6 @@ fn rule(number: u128, condition: Condition) -> Rule {
         slug: format!("rule-{number}"),
         name: format!("Rule {number}"),
         selection: r#"event.name == "charge.failed""#.to_owned(),
-        event_names: Vec::new(),
         condition: Json(condition),
         group_by: Vec::new(),
         generation: 1,
@@ -73,7 +72,13 @@ fn three_in_a_minute() -> Condition {
 }
 
 fn set(rules: Vec<Rule>) -> Arc<RuleSet> {
-    Arc::new(RuleSet::new(1, service(), rules))
+    let compiled = rules.into_iter().map(|rule| Arc::new(CompiledRule::compile(rule).expect("a good rule")));
+    Arc::new(RuleSet::new(1, service(), compiled.collect()))
+}
+
+/// Handled as soon as they came.
+fn decide(events: &[Matched], windows: Windows, lateness: TimeDelta) -> Decided {
+    super::decide(events, windows, lateness, at(0))
 }
 
 fn event(number: usize, second: i64, region: &str) -> Event {
@@ -144,7 +149,9 @@ fn ids_are_remembered_for_the_longest_window_and_the_lateness() {
     let longer = Condition::Count { at_least: 2, window_ms: 120_000 };
     let set = set(vec![rule(1, three_in_a_minute()), rule(2, longer)]);
     let matched = matched(&set, &[(0, "eu")]);
-    assert_eq!(matched[0].sighting(LATENESS).expires_at, at(120 + 300));
+    assert_eq!(matched[0].sighting(LATENESS, at(0)).expires_at, at(120 + 300));
+    // From the time it was handled at, when that was late.
+    assert_eq!(matched[0].sighting(LATENESS, at(900)).expires_at, at(900 + 120 + 300));
 }
 
 #[test]
@@ -156,7 +163,54 @@ fn expiry_is_a_whole_minute_beyond_the_horizon() {
     assert_eq!(expires_at.timestamp() % 60, 0);
 }
 
+#[test]
+fn a_window_of_late_handled_events_is_kept_as_long_as_any_other() {
+    let set = set(vec![rule(1, three_in_a_minute())]);
+    let decided = super::decide(&matched(&set, &[(0, "eu")]), Windows::new(), LATENESS, at(3600));
+    assert!(decided.changed[0].expires_at > at(3600 + 60 + 300));
+    // A record of this morning does not bring the end of a live window nearer.
+    let live = decided.changed[0].expires_at;
+    let old = decide(&matched(&set, &[(-7200, "eu")]), decided.windows, LATENESS);
+    assert_eq!(old.changed[0].expires_at, live);
+}
+
+fn compiled(rule: Rule) -> CompiledRule {
+    CompiledRule::compile(rule).expect("a good rule")
+}
+
+#[test]
+fn what_comes_out_blank_falls_back() {
+    let grouped = Rule { group_by: vec!["region".to_owned()], ..rule(1, Condition::Each) };
+    let blank = compiled(Rule {
+        title: " {attributes.none}".to_owned(),
+        dedup_key: "{event.dedup_key}\t".to_owned(),
+        ..grouped
+    });
+    let event = event(0, 0, "eu");
+    assert_eq!(blank.title(&event, &service()), "Rule 1");
+    assert_eq!(blank.dedup_key(&event, &service()), "rule-1:eu");
+    let order = Event { dedup_key: "order-7".to_owned(), ..event };
+    assert!(blank.dedup_key(&order, &service()).starts_with("order-7\u{FFFD}…"));
+}
+
 proptest! {
+    /// As windows are.
+    #[test]
+    fn different_groups_have_different_keys(
+        one in prop::collection::vec("[a,\\\\\u{0}\n…]{0,4}", 2),
+        other in prop::collection::vec("[a,\\\\\u{0}\n…]{0,4}", 2),
+    ) {
+        let group_by = vec!["x".to_owned(), "y".to_owned()];
+        let rule = compiled(Rule { group_by: group_by.clone(), ..rule(1, Condition::Each) });
+        let of = |values: &[String]| Event {
+            attributes: group_by.iter().cloned().zip(values.iter().cloned()).collect(),
+            ..event(0, 0, "")
+        };
+        let keys = [&one, &other].map(|values| rule.dedup_key(&of(values), &service()));
+        prop_assert_eq!(one == other, keys[0] == keys[1]);
+        prop_assert!(!keys[0].contains(char::is_control));
+    }
+
     /// It does not matter how the log is cut into batches, nor whether windows come from memory or
     /// from their rows.
     #[test]
@@ -190,9 +244,9 @@ proptest! {
                 *counted.entry(fired.dedup_key).or_insert(0) += fired.firings;
             }
             // As after a restart: only what was written is known.
-            windows = decided.windows.iter().map(|(key, (generation, window))| {
-                let read = Window::decode(&window.encode()).expect("what was encoded");
-                (*key, (*generation, read))
+            windows = decided.windows.into_iter().map(|(key, known)| {
+                let window = Window::decode(&known.window.encode()).expect("what was encoded");
+                (key, Known { window, ..known })
             }).collect();
             batch.clear();
         }

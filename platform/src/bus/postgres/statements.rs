@@ -34,10 +34,14 @@ pub(super) const RELAY: &str = "
 WITH leader AS MATERIALIZED (
     SELECT pg_try_advisory_xact_lock(hashtextextended('pulseops relay ' || current_schema(), 0)) AS won
 ),
+waiting AS MATERIALIZED (
+    SELECT o.id, octet_length(o.frame) AS size FROM outbox o
+    WHERE (SELECT won FROM leader) AND o.sent_at IS NULL AND o.id >= $1
+      AND NOT EXISTS (SELECT FROM outbox h WHERE h.held_at IS NOT NULL AND h.aggregate_id = o.aggregate_id AND h.id <= o.id)
+    ORDER BY o.id LIMIT $2
+),
 picked AS MATERIALIZED (
-    SELECT id FROM outbox
-    WHERE (SELECT won FROM leader) AND sent_at IS NULL AND id >= $1
-    ORDER BY id LIMIT $2
+    SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY id) - size AS before FROM waiting) w WHERE before < $3
 ),
 moved AS (
     UPDATE outbox o SET sent_at = pulseops.now() FROM picked p
@@ -46,7 +50,7 @@ moved AS (
 ),
 pieces AS (
     SELECT id, topic, partition, frame,
-        (sum(octet_length(frame)) OVER (PARTITION BY topic, partition ORDER BY id) - octet_length(frame)) / $3 AS piece
+        (sum(octet_length(frame)) OVER (PARTITION BY topic, partition ORDER BY id) - octet_length(frame)) / $4 AS piece
     FROM moved
 ),
 chunks AS (
@@ -62,6 +66,9 @@ appended AS MATERIALIZED (
 )
 SELECT (SELECT won FROM leader) AS won, coalesce((SELECT sum(count) FROM appended), 0)::int8 AS count,
     (SELECT max(id) FROM moved) AS last_id, (SELECT array_agg(topic) FROM appended) AS topics,
+    -- Nothing that this statement sees waits: whoever sent it, it is sent.
+    CASE WHEN (SELECT won FROM leader) AND (SELECT count(*) FROM waiting) = (SELECT count(*) FROM picked)
+        AND (SELECT count(*) FROM waiting) < $5 THEN (SELECT max(id) FROM outbox) END AS all_until,
     pg_snapshot_xmin(pg_current_snapshot())::text::int8 AS oldest_open,
     pg_snapshot_xmax(pg_current_snapshot())::text::int8 AS next_open";
 
@@ -114,6 +121,8 @@ pub(super) struct RelayRow {
     pub(super) count: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
     pub(super) last_id: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    pub(super) all_until: Option<i64>,
     #[diesel(sql_type = Nullable<Array<Text>>)]
     pub(super) topics: Option<Vec<String>>,
     #[diesel(sql_type = BigInt)]

@@ -1,0 +1,88 @@
+//! Messages to one destination about one incident go out in the order of their sequence.
+
+use std::time::Duration;
+
+use platform::testing::{Receiver, eventually};
+use proto::incident::v1::IncidentStatus;
+use proto::notification::v1 as wire;
+use wire::NotificationStatus::{Cancelled, Delivered, Pending};
+
+use crate::world::{SOON, World, channel};
+
+/// A page of this sequence about an incident in this state.
+fn page(world: &World, id: &str, sequence: i64, status: IncidentStatus) -> wire::SendRequest {
+    let mut request = world.page(&format!("{sequence}/{status:?}"), vec![channel(id)]);
+    request.sequence = sequence;
+    let incident = request.incident.as_mut().and_then(|event| event.incident.as_mut());
+    incident.expect("an incident").status = status.into();
+    request
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn later_messages_wait_for_earlier_ones() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    // The first one needs a second attempt, an hour later.
+    receiver.then_with(503, &[("retry-after", "3600")]);
+    let ops = world.create_channel("ops", &receiver.url("hook")).await;
+    let first = world.send(world.page("first", vec![channel(&ops.id)])).await;
+    eventually(SOON, async || (receiver.hits().len() == 1).then_some(())).await;
+    let second = wire::SendRequest { sequence: 2, ..world.page("second", vec![channel(&ops.id)]) };
+    let second = world.send(second).await;
+    let waiting = world.notification(&second.notification_ids[0]).await;
+    assert_eq!((waiting.status(), waiting.attempts.len()), (Pending, 0));
+    assert_eq!(receiver.hits().len(), 1);
+    // A minute is enough patience.
+    world.db.advance(std::time::Duration::from_secs(61)).await;
+    world.until(&second.notification_ids[0], Delivered).await;
+    assert_eq!(world.notification(&first.notification_ids[0]).await.status(), Pending);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_goes_when_the_earlier_one_has_ended() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let gate = receiver.gate();
+    let ops = world.create_channel("ops", &receiver.url("hook")).await;
+    let first = world.send(page(&world, &ops.id, 1, IncidentStatus::Triggered)).await;
+    eventually(SOON, async || (receiver.hits().len() == 1).then_some(())).await;
+    let second = world.send(page(&world, &ops.id, 2, IncidentStatus::Resolved)).await;
+    let waiting = world.notification(&second.notification_ids[0]).await;
+    let due_at = waiting.due_at.as_ref().and_then(proto::time::from_timestamp).expect("it waits");
+    assert!(due_at - world.db.source().now() > chrono::TimeDelta::seconds(40), "it is not polled for");
+    gate.add_permits(2);
+    world.until(&first.notification_ids[0], Delivered).await;
+    world.until(&second.notification_ids[0], Delivered).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_word_that_comes_late_is_not_the_last() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    let ops = world.create_channel("ops", &receiver.url("hook")).await;
+    let resolved = world.send(page(&world, &ops.id, 20, IncidentStatus::Resolved)).await;
+    world.until(&resolved.notification_ids[0], Delivered).await;
+    let late = world.send(page(&world, &ops.id, 10, IncidentStatus::Triggered)).await;
+    let late = world.notification(&late.notification_ids[0]).await;
+    assert_eq!((late.status(), late.attempts.len(), late.due_at), (Cancelled, 0, None));
+    assert_eq!(receiver.hits().len(), 1);
+    // The same word again takes nothing back.
+    let same = world.send(page(&world, &ops.id, 15, IncidentStatus::Resolved)).await;
+    world.until(&same.notification_ids[0], Delivered).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_does_not_follow_a_later_word() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    receiver.then_with(503, &[("retry-after", "600")]);
+    let ops = world.create_channel("ops", &receiver.url("hook")).await;
+    let firing = world.send(page(&world, &ops.id, 1, IncidentStatus::Triggered)).await;
+    eventually(SOON, async || (receiver.hits().len() == 1).then_some(())).await;
+    let resolved = world.send(page(&world, &ops.id, 2, IncidentStatus::Resolved)).await;
+    world.db.advance(Duration::from_secs(61)).await;
+    world.until(&resolved.notification_ids[0], Delivered).await;
+    world.db.advance(Duration::from_secs(600)).await;
+    let cancelled = world.until(&firing.notification_ids[0], Cancelled).await;
+    assert_eq!((cancelled.attempts.len(), receiver.hits().len()), (1, 2));
+}

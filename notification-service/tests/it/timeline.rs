@@ -1,0 +1,240 @@
+//! With the real incident-service: what cancels a page, and what the timeline hears.
+
+use std::time::Duration;
+
+use platform::failpoint;
+use platform::rpc::{self, Fault};
+use platform::testing::eventually;
+use proto::incident::v1 as incident;
+use proto::incident::v1::TimelineKind;
+use proto::notification::v1 as wire;
+use wire::NotificationStatus::{Cancelled, Dead, Delivered};
+
+use crate::neighbours::{
+    RECORD, STATES, acknowledge, create_incident, create_method, down, page, settled, timeline,
+};
+use crate::world::{SOON, World, channel, user};
+use platform::testing::Receiver;
+
+async fn replay(world: &World, id: &str) -> Result<tonic::Response<wire::Notification>, tonic::Status> {
+    let request = wire::ReplayNotificationRequest { id: id.to_owned() };
+    world.notifications().replay_notification(rpc::request(&world.owner(), request)).await
+}
+
+async fn failed_once(world: &World, id: &str, number: i32) {
+    eventually(SOON, async || {
+        let notification = world.notification(id).await;
+        let attempt = notification.attempts.into_iter().find(|attempt| attempt.number == number)?;
+        (attempt.outcome() == wire::AttemptOutcome::Failed).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_timeline_has_each_delivery_once() {
+    let world = World::with_peers().await;
+    let receiver = Receiver::start().await;
+    let ops = world.create_channel("ops", &receiver.url("hook")).await;
+    let incident = create_incident(&world).await;
+    // The first word arrives, its answer does not.
+    world.deps.directory.faults().inject(RECORD, 1, Fault::LoseAnswer);
+    let sent = world.send(page(&world, "k", &incident, vec![channel(&ops.id)], Duration::ZERO)).await;
+    world.until(&sent.notification_ids[0], Delivered).await;
+    settled(&world).await;
+    let notified = timeline(&world, &incident.id, TimelineKind::Notified).await;
+    assert_eq!(notified.len(), 1);
+    assert_eq!((notified[0].recipient.as_str(), notified[0].outcome.as_str()), ("OPS", "delivered"));
+    assert_eq!(world.deps.directory.faults().waiting(RECORD), 0);
+
+    receiver.then(410);
+    let sent = world.send(page(&world, "l", &incident, vec![channel(&ops.id)], Duration::ZERO)).await;
+    world.until(&sent.notification_ids[0], Dead).await;
+    settled(&world).await;
+    let failed = timeline(&world, &incident.id, TimelineKind::NotificationFailed).await;
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].detail, "the receiver is gone for good");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_before_the_timeline_heard_sends_nothing_twice() {
+    let world = World::alone_with_peers().await;
+    let receiver = Receiver::start().await;
+    let ops = world.create_channel("ops", &receiver.url("hook")).await;
+    let incident = create_incident(&world).await;
+    for (index, point) in ["delivery.after_outcome", "delivery.after_note"].into_iter().enumerate() {
+        let crash = failpoint::set(point, "1*panic");
+        let request = page(&world, point, &incident, vec![channel(&ops.id)], Duration::ZERO);
+        let sent = world.send(request).await;
+        let delivered = world.until(&sent.notification_ids[0], Delivered).await;
+        settled(&world).await;
+        assert_eq!((failpoint::hits(point) > 0, delivered.attempts.len()), (true, 1));
+        assert_eq!(receiver.hits().len(), index + 1);
+        assert_eq!(timeline(&world, &incident.id, TimelineKind::Notified).await.len(), index + 1);
+        drop(crash);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_page_asks_whether_somebody_has_taken_the_incident() {
+    let world = World::with_peers().await;
+    let receiver = Receiver::start().await;
+    let ops = world.create_channel("ops", &receiver.url("hook")).await;
+    let incident = create_incident(&world).await;
+    let old = Duration::from_secs(5);
+
+    let open = world.send(page(&world, "open", &incident, vec![channel(&ops.id)], old)).await;
+    world.until(&open.notification_ids[0], Delivered).await;
+    acknowledge(&world, &incident.id).await;
+    let taken = world.send(page(&world, "taken", &incident, vec![channel(&ops.id)], old)).await;
+    let cancelled = world.until(&taken.notification_ids[0], Cancelled).await;
+    assert_eq!(cancelled.attempts[0].outcome(), wire::AttemptOutcome::Cancelled);
+    assert_eq!(receiver.hits().len(), 1);
+
+    // Young decisions are trusted, and no answer means page.
+    let young = world.send(page(&world, "young", &incident, vec![channel(&ops.id)], Duration::ZERO)).await;
+    world.until(&young.notification_ids[0], Delivered).await;
+    world.deps.directory.faults().inject(STATES, 1, down());
+    let silent = world.send(page(&world, "silent", &incident, vec![channel(&ops.id)], old)).await;
+    world.until(&silent.notification_ids[0], Delivered).await;
+    assert_eq!(world.deps.directory.faults().waiting(STATES), 0);
+
+    // What was decided about an acknowledged incident is not undone by that acknowledgement.
+    let mut acknowledged = incident.clone();
+    acknowledged.status = incident::IncidentStatus::Acknowledged.into();
+    let after = world.send(page(&world, "after", &acknowledged, vec![channel(&ops.id)], old)).await;
+    world.until(&after.notification_ids[0], Delivered).await;
+    settled(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_failed_attempt_is_told_at_once_and_only_that() {
+    let world = World::with_peers().await;
+    let receiver = Receiver::start().await;
+    receiver.then(500).then_with(503, &[("retry-after", "600")]);
+    let ops = world.create_channel("ops", &receiver.url("hook")).await;
+    let incident = create_incident(&world).await;
+    let sent = world.send(page(&world, "k", &incident, vec![channel(&ops.id)], Duration::ZERO)).await;
+    let id = &sent.notification_ids[0];
+    failed_once(&world, id, 2).await;
+    let failing = eventually(SOON, async || {
+        let failing = timeline(&world, &incident.id, TimelineKind::NotificationFailed).await;
+        (!failing.is_empty()).then_some(failing)
+    })
+    .await;
+    assert_eq!((failing.len(), failing[0].outcome.as_str()), (1, "retrying"));
+    assert!(failing[0].detail.starts_with("the receiver answered 500"), "{}", failing[0].detail);
+    world.db.advance(Duration::from_secs(601)).await;
+    world.until(id, Delivered).await;
+    settled(&world).await;
+    assert_eq!(timeline(&world, &incident.id, TimelineKind::NotificationFailed).await.len(), 1);
+    assert_eq!(timeline(&world, &incident.id, TimelineKind::Notified).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_timeline_says_once_who_is_left_out() {
+    let world = World::with_peers().await;
+    let receiver = Receiver::start().await;
+    // Her account's email cannot be used: this deployment has no mail server.
+    create_method(&world, &receiver.url("olga")).await;
+    let incident = create_incident(&world).await;
+    let olga = user(world.owner().principal.id);
+    for level in ["one", "two"] {
+        let sent = world.send(page(&world, level, &incident, vec![olga.clone()], Duration::ZERO)).await;
+        assert_eq!((sent.notification_ids.len(), sent.nobody_reachable), (1, false));
+        world.until(&sent.notification_ids[0], Delivered).await;
+        settled(&world).await;
+    }
+    let left_out = timeline(&world, &incident.id, TimelineKind::NotificationFailed).await;
+    assert_eq!(left_out.len(), 1);
+    assert_eq!(
+        (left_out[0].recipient.as_str(), left_out[0].method.as_str(), left_out[0].outcome.as_str()),
+        ("Olga", "email", "left_out")
+    );
+    assert_eq!(left_out[0].detail, "no mail server is configured (smtp.host)");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_after_an_acknowledgement_is_cancelled() {
+    let world = World::with_peers().await;
+    let receiver = Receiver::start().await;
+    receiver.then_with(503, &[("retry-after", "600")]);
+    let ops = world.create_channel("ops", &receiver.url("hook")).await;
+    let incident = create_incident(&world).await;
+    let sent = world.send(page(&world, "k", &incident, vec![channel(&ops.id)], Duration::ZERO)).await;
+    failed_once(&world, &sent.notification_ids[0], 1).await;
+    acknowledge(&world, &incident.id).await;
+    world.db.advance(Duration::from_secs(601)).await;
+    let cancelled = world.until(&sent.notification_ids[0], Cancelled).await;
+    assert_eq!(cancelled.attempts[1].outcome(), wire::AttemptOutcome::Cancelled);
+    assert_eq!(receiver.hits().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_is_cancelled_by_what_happens_after_it() {
+    let world = World::with_peers().await;
+    let receiver = Receiver::start().await;
+    let ops = world.create_channel("ops", &receiver.url("hook")).await;
+    let incident = create_incident(&world).await;
+    receiver.then(410).then_with(503, &[("retry-after", "600")]);
+    let sent = world.send(page(&world, "k", &incident, vec![channel(&ops.id)], Duration::ZERO)).await;
+    let id = &sent.notification_ids[0];
+    world.until(id, Dead).await;
+    settled(&world).await;
+    replay(&world, id).await.expect("accepted");
+    failed_once(&world, id, 2).await;
+    acknowledge(&world, &incident.id).await;
+    world.db.advance(Duration::from_secs(601)).await;
+    world.until(id, Cancelled).await;
+    assert_eq!(receiver.hits().len(), 2);
+
+    // What had happened before the replay does not cancel it.
+    receiver.then(410).then_with(503, &[("retry-after", "600")]);
+    let mut acknowledged = incident.clone();
+    acknowledged.status = incident::IncidentStatus::Acknowledged.into();
+    let sent = world.send(page(&world, "l", &acknowledged, vec![channel(&ops.id)], Duration::ZERO)).await;
+    let id = &sent.notification_ids[0];
+    world.until(id, Dead).await;
+    settled(&world).await;
+    replay(&world, id).await.expect("accepted");
+    failed_once(&world, id, 2).await;
+    world.db.advance(Duration::from_secs(601)).await;
+    world.until(id, Delivered).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_keeps_the_note_of_the_death() {
+    let world = World::with_peers().await;
+    let receiver = Receiver::start().await;
+    let ops = world.create_channel("ops", &receiver.url("hook")).await;
+    let incident = create_incident(&world).await;
+    receiver.then(410);
+    world.deps.directory.faults().inject(RECORD, 1, down());
+    let sent = world.send(page(&world, "k", &incident, vec![channel(&ops.id)], Duration::ZERO)).await;
+    world.until(&sent.notification_ids[0], Dead).await;
+    let id = &sent.notification_ids[0];
+    // The timeline does not answer yet.
+    replay(&world, id).await.expect("accepted");
+    world.until(id, Delivered).await;
+    settled(&world).await;
+    assert_eq!(world.deps.directory.faults().waiting(RECORD), 0);
+    let failed = timeline(&world, &incident.id, TimelineKind::NotificationFailed).await;
+    assert_eq!((failed.len(), failed[0].outcome.as_str()), (1, "dead"));
+    assert_eq!(timeline(&world, &incident.id, TimelineKind::Notified).await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_processes_spend_the_budget_too() {
+    let world = World::alone_with_peers().await;
+    let receiver = Receiver::start().await;
+    let ops = world.create_channel("ops", &receiver.url("hook")).await;
+    let incident = create_incident(&world).await;
+    let _crash = failpoint::set("delivery.after_send", "3*panic");
+    let sent = world.send(page(&world, "k", &incident, vec![channel(&ops.id)], Duration::ZERO)).await;
+    let dead = world.until(&sent.notification_ids[0], Dead).await;
+    assert!(dead.attempts.iter().all(|attempt| attempt.outcome() == wire::AttemptOutcome::Started));
+    assert_eq!((dead.attempts.len(), receiver.hits().len()), (3, 3));
+    settled(&world).await;
+    let failed = timeline(&world, &incident.id, TimelineKind::NotificationFailed).await;
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].detail, "how its last attempts ended is not known");
+}
