@@ -186,7 +186,10 @@ impl Deliverer {
             && job.row.channel_id.is_some()
             && let Err(wait) = self.mails.take(job.row.org_id, now)
         {
-            return Answer::not_before(wait, "the mails of this hour to the organization's channels are used up");
+            return Answer::not_before(
+                wait,
+                "the mails of this hour to the organization's channels are used up",
+            );
         }
         let message = Rendered {
             key: job.row.key.clone(),

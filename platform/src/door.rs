@@ -18,8 +18,8 @@ use tower::{Layer, Service};
 use tracing::Instrument;
 
 use crate::access::AccessTable;
-use crate::ctx::Ctx;
 use crate::consumer::panic_text;
+use crate::ctx::Ctx;
 use crate::error::{Error, Result};
 use crate::rpc;
 use crate::source::Source;

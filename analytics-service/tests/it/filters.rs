@@ -26,8 +26,7 @@ impl Six {
     async fn new() -> Self {
         use IncidentStatus::{Acknowledged, Resolved, Triggered};
         let fixture = Fixture::new().await;
-        let (services, teams) =
-            ([fixture.cx.id(), fixture.cx.id()], [fixture.cx.id(), fixture.cx.id()]);
+        let (services, teams) = ([fixture.cx.id(), fixture.cx.id()], [fixture.cx.id(), fixture.cx.id()]);
         let rows = [
             (Severity::Critical, Urgency::High, 0, Some(0), Resolved, false),
             (Severity::High, Urgency::High, 1, Some(0), Resolved, true),
@@ -115,7 +114,8 @@ async fn the_summary_and_the_history_leave_out_the_same() {
     for (request, numbers) in rows {
         assert_eq!(six.numbers(request.clone()).await, numbers, "{request:?}");
     }
-    let first = six.fixture.history(ListHistoryRequest { page_size: 1, ..all.clone() }).await.expect("a page");
+    let first =
+        six.fixture.history(ListHistoryRequest { page_size: 1, ..all.clone() }).await.expect("a page");
     let status = status(IncidentStatus::Resolved);
     let other = ListHistoryRequest { page_token: first.next_page_token, status, ..all };
     assert_eq!(six.fixture.history(other).await.unwrap_err().code, "page_token_mismatch");
@@ -125,7 +125,8 @@ async fn the_summary_and_the_history_leave_out_the_same() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_ends_at_midnight_of_its_zone_also_when_summer_time_begins() {
     let fixture = Fixture::new().await;
-    let times = ["2026-03-28T22:59:59Z", "2026-03-28T23:00:00Z", "2026-03-29T21:59:59Z", "2026-03-29T22:00:00Z"];
+    let times =
+        ["2026-03-28T22:59:59Z", "2026-03-28T23:00:00Z", "2026-03-29T21:59:59Z", "2026-03-29T22:00:00Z"];
     let times = times.map(|time| time.parse::<DateTime<Utc>>().unwrap());
     for created in times {
         fixture.hear(&fixture.life(created, None, None)).await;

@@ -93,14 +93,16 @@ async fn an_escalation_out_of_the_dead_letters_still_counts() {
 async fn the_history_of_a_team_has_an_index() {
     let fixture = Fixture::new().await;
     let admin = fixture.db.admin().await;
-    let setup = "SET search_path TO pulseops_analytics; SET enable_seqscan = off; SET enable_bitmapscan = off";
+    let setup =
+        "SET search_path TO pulseops_analytics; SET enable_seqscan = off; SET enable_bitmapscan = off";
     admin.batch_execute(setup).await.expect("set");
     let id = fixture.service;
     let sql = format!(
         "EXPLAIN SELECT * FROM incident_records WHERE org_id = '{id}' AND NOT merged AND team_id = '{id}' \
          ORDER BY created_at DESC, incident_id DESC LIMIT 51"
     );
-    let plan: Vec<String> = admin.query(&sql, &[]).await.expect("a plan").iter().map(|row| row.get(0)).collect();
+    let plan: Vec<String> =
+        admin.query(&sql, &[]).await.expect("a plan").iter().map(|row| row.get(0)).collect();
     let plan = plan.join("\n");
     assert!(plan.contains("incident_records_team_idx") && !plan.contains("Sort"), "{plan}");
 }

@@ -272,6 +272,7 @@ impl Consumer {
             self.held.epochs().remove(partition);
             self.handler.lost(*partition);
         }
+        self.failpoint("consumer.release").await?;
         let owner = self.group.keeper.owner;
         positions::release(&self.group.db, self.name, self.topic, owner, partitions).await
     }

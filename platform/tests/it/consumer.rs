@@ -112,6 +112,29 @@ async fn a_doubtful_commit_counts_once() {
     assert!(!ledger.lost.lock().expect("no panic holds it").is_empty(), "memory was forgotten");
 }
 
+/// What is given back in memory is renewed no more, whatever becomes of the statement.
+#[tokio::test]
+async fn a_partition_that_nobody_reads_lapses() {
+    let world = World::new().await;
+    let ledger = Arc::new(Ledger::default());
+    let mut first = world.consumer("lapses", Arc::clone(&ledger) as _).await;
+    first.step().await.expect("a step");
+    assert_eq!(first.partitions().len(), 2);
+    let mut second = world.consumer("lapses", Arc::clone(&ledger) as _).await;
+    second.step().await.expect("a step");
+    assert_eq!(second.partitions().len(), 0, "all are held");
+
+    let _failing = failpoint::set("consumer.release.lapses", "1*error");
+    assert!(first.step().await.is_err(), "its share is one now, and giving back fails");
+    assert_eq!(first.partitions().len(), 1);
+    for _ in 0..4 {
+        first.step().await.expect("a step");
+        second.step().await.expect("a step");
+        world.db.advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!((first.partitions().len(), second.partitions().len()), (1, 1));
+}
+
 #[tokio::test]
 async fn a_running_consumer_is_woken_and_gives_back_its_partitions() {
     let world = World::new().await;
