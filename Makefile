@@ -42,3 +42,4 @@ fmt:
 snapshots:
 	INSTA_UPDATE=always $(CARGO) test -p pulseops --test it contract::
 	INSTA_UPDATE=always $(CARGO) test -p pulseops --test it access::
+	UPDATE_NUMBERS=1 $(CARGO) test -p proto --test it numbers

@@ -223,15 +223,15 @@ impl State {
         record
     }
 
-    /// The wait before another try; `None` when there is none.
+    /// The wait before another try; `None` when there is none. A try whose outcome nobody knows may
+    /// have been made and counts; only in place of a lost last one there is one more.
     fn retry(&self, op: &Op, random: f64) -> Option<TimeDelta> {
-        let known = self.attempt.saturating_sub(self.lost).max(1);
         let backoff = match op {
-            Op::Http(http) if known >= http.max_attempts => return None,
+            Op::Http(http) if self.attempt >= http.max_attempts => return None,
             Op::Http(http) => http.backoff(),
             _ => Backoff::PEER,
         };
-        Some(delta(backoff.delay(known, random)))
+        Some(delta(backoff.delay(self.attempt.max(1), random)))
     }
 
     /// Every failed try of an endpoint is written down; of our own services' absence the first is

@@ -5,7 +5,6 @@ mod support;
 mod world;
 
 mod access;
-mod additive;
 mod away;
 mod contract;
 mod dependencies;

@@ -93,8 +93,8 @@ fn success_goes_on_or_stops() {
 }
 
 #[test]
-fn a_lost_try_counts_but_does_not_use_up_the_budget() {
-    let program = workflow(vec![http(2, Then::Continue, Then::Fail)]);
+fn a_lost_try_counts() {
+    let program = workflow(vec![http(3, Then::Continue, Then::Fail)]);
     let mut state = State::start(&program, at(0));
     assert!(state.begin(1) && state.begin(1), "the same lease counts once");
     assert_eq!((state.attempt, state.lost), (1, 0));
@@ -104,7 +104,16 @@ fn a_lost_try_counts_but_does_not_use_up_the_budget() {
     assert_eq!((retrying.result, retrying.attempt), (Result::Retrying, 2));
     assert!(state.begin(3));
     let failed = settle(&mut state, &program, bad(), 0).record.expect("written down");
-    assert_eq!((failed.result, failed.attempt), (Result::Failed, 3));
+    assert_eq!((failed.result, failed.attempt), (Result::Failed, 3), "three at most");
+}
+
+#[test]
+fn a_lost_last_try_is_made_again() {
+    let program = workflow(vec![http(1, Then::Continue, Then::Fail)]);
+    let mut state = State::start(&program, at(0));
+    assert!(state.begin(1) && state.begin(2), "perhaps it was never made");
+    let failed = settle(&mut state, &program, bad(), 0).record.expect("written down");
+    assert_eq!((failed.result, failed.attempt), (Result::Failed, 2));
 }
 
 #[test]
