@@ -15,6 +15,7 @@ mod pace;
 mod positions;
 mod replay;
 mod run;
+mod seek;
 mod stopped;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub use after::After;
 pub(crate) use batch::panic_text;
 pub use run::Consumer;
+pub use seek::{Position, SeekTo, positions, seek};
 pub use stopped::Stopped;
 
 use crate::bus::{Bus, Delivered, TopicSpec};

@@ -9,7 +9,7 @@ use platform::config::Environment;
 
 use crate::config::Config;
 use crate::roles::Role;
-use crate::{demo, doctor, migrate, start};
+use crate::{consumers, demo, doctor, migrate, start};
 
 /// Exit code of a configuration with mistakes.
 const MISCONFIGURED: u8 = 2;
@@ -38,6 +38,11 @@ enum Command {
     Migrate {
         #[command(subcommand)]
         command: Option<migrate::Command>,
+    },
+    /// Lists where consumers stand in their logs, or makes one go on elsewhere.
+    Consumers {
+        #[command(subcommand)]
+        command: Option<consumers::Command>,
     },
     /// Says what is missing or unreachable, and what to do about it.
     Doctor,
@@ -81,6 +86,7 @@ async fn run(command: Command, config: Config) -> anyhow::Result<ExitCode> {
         Command::Up => start::up(&config).await?,
         Command::Serve { roles } => start::serve(&config, &roles).await?,
         Command::Migrate { command } => migrate::run(&config, command.unwrap_or_default()).await?,
+        Command::Consumers { command } => consumers::run(&config, command.unwrap_or_default()).await?,
         Command::Doctor => return doctor::run(&config).await,
         Command::Openapi => print!("{}", api_gateway::openapi(&api_gateway::contract(&config.gateway)?)?),
         Command::Demo { url, receiver } => {

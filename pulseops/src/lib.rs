@@ -12,6 +12,7 @@
 pub mod assemble;
 mod cli;
 pub mod config;
+mod consumers;
 mod demo;
 mod doctor;
 pub mod ground;

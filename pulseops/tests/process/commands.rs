@@ -4,9 +4,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
-use platform::testing::Receiver;
+use platform::testing::{Receiver, eventually};
+use serde_json::json;
 
 use crate::home::Home;
+use crate::support::client::{SOON, id};
+use crate::support::story::{Cast, failure};
 
 fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
@@ -123,6 +126,38 @@ async fn doctor_is_content_with_a_running_platform_and_a_second_one_is_refused()
     let output = elsewhere.run(&["up"], &[("PULSEOPS__REST__LISTEN", &taken)]).await;
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("rest.listen"), "{}", said(&output));
+    assert!(process.terminate().await.success(), "{}", home.log());
+}
+
+/// The log was restored from elsewhere, say: events wait, people go on, a person decides.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_that_cannot_go_on_stands_still_alone() {
+    let home = Home::new();
+    let receiver = Receiver::start().await;
+    let process = home.up().await;
+    let cast = Cast::set_up(&home.nobody(), &receiver, 60_000).await;
+    let beyond = "UPDATE pulseops_incident.positions SET next = 1000, epoch = epoch + 1, owner = NULL";
+    home.admin().await.batch_execute(beyond).await.expect("moved");
+    eventually(SOON, async || home.log().contains("position_beyond_end").then_some(())).await;
+
+    cast.report(json!([failure(), failure(), failure()])).await;
+    let by_hand = json!({"title": "by hand", "service_id": cast.service, "severity": "critical"});
+    let by_hand = id(&cast.ada.create("/v1/incidents", by_hand).await);
+    cast.ada.post(&format!("/v1/incidents/{by_hand}/acknowledge"), json!({})).await.expect(200);
+    assert_eq!(cast.incidents().await.len(), 1, "what was reported waits");
+
+    let listed = said(&home.run(&["consumers"], &[]).await);
+    assert!(listed.contains("incident.rules") && listed.contains("stands still"), "{listed}");
+    assert!(listed.contains("workflow.responder") && listed.contains(" 0 behind"), "{listed}");
+    for (asked, answer) in [
+        (["consumers", "seek", "ruler", "--to", "oldest"], "no consumer ruler"),
+        (["consumers", "seek", "rules", "--to", "newest"], "--yes"),
+        (["consumers", "seek", "rules", "--to", "oldest"], "rules goes on in 8 partitions"),
+    ] {
+        let text = said(&home.run(&asked, &[]).await);
+        assert!(text.contains(answer), "{text}");
+    }
+    eventually(SOON, async || (cast.incidents().await.len() == 2).then_some(())).await;
     assert!(process.terminate().await.success(), "{}", home.log());
 }
 
