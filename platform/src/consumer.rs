@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub use after::After;
 pub(crate) use batch::panic_text;
 pub use run::Consumer;
-pub use seek::{Position, SeekTo, positions, seek};
+pub use seek::{Log, Position, SeekTo, positions, seek};
 pub use stopped::Stopped;
 
 use crate::bus::{Bus, Delivered, TopicSpec};

@@ -134,7 +134,8 @@ impl Handle {
         let limit = self.0.limit.load(Ordering::Relaxed);
         let mut queue = self.queue();
         for claim in claims {
-            if limit == 0 || queue.len() < limit {
+            // No organization fills it alone.
+            if limit == 0 || (queue.len() < limit && queue.of(claim.org) < limit.div_ceil(2)) {
                 queue.push(claim);
             } else {
                 lock(&self.0.surplus).push(claim);

@@ -12,9 +12,6 @@ pub struct Topic {
     pub retention_ms: u64,
 }
 
-/// Every topic.
-pub const ALL: [Topic; 3] = [EVENTS, INCIDENTS, AUTH];
-
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// What systems report, keyed by organization and service.

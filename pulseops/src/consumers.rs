@@ -1,11 +1,13 @@
 //! `consumers`: where each of them stands in its log, and the way on for one that stands still.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, bail};
 use clap::{Subcommand, ValueEnum};
+use platform::bus::Bus;
 use platform::bus::postgres::PostgresBus;
-use platform::bus::{Bus, TopicSpec};
-use platform::consumer::{self, Position, SeekTo};
-use platform::db::DbConfig;
+use platform::consumer::{self, Log, Position, SeekTo};
+use platform::db::{Db, DbConfig};
 use platform::deps::Databases;
 use platform::source::Source;
 use platform::wake::Wakes;
@@ -20,14 +22,17 @@ pub enum Command {
     /// Lists where every consumer stands.
     #[default]
     List,
-    /// Makes a consumer go on elsewhere in its log.
+    /// Makes a consumer go on elsewhere in its log, where it stands still.
     Seek {
         /// Its name, as the list shows it.
         consumer: String,
         /// Where.
         #[arg(long)]
         to: To,
-        /// Says that records may be skipped.
+        /// This partition, also when the consumer does not stand still there.
+        #[arg(long)]
+        partition: Option<i32>,
+        /// Says that records may be skipped or applied again.
         #[arg(long)]
         yes: bool,
     },
@@ -36,7 +41,7 @@ pub enum Command {
 /// Where to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum To {
-    /// With the oldest record that is kept.
+    /// With the oldest record that is kept; old failures may count again.
     Oldest,
     /// With what comes from now on; what was not applied is skipped.
     Newest,
@@ -47,8 +52,14 @@ pub enum To {
 /// # Errors
 /// Those of the database; a consumer that is not there; skipping that nobody said yes to.
 pub async fn run(config: &Config, command: Command) -> anyhow::Result<()> {
-    if let Command::Seek { to: To::Newest, yes: false, .. } = command {
-        bail!("this skips what was not applied: say --yes");
+    match command {
+        Command::Seek { to: To::Newest, yes: false, .. } => {
+            bail!("this skips what was not applied: say --yes")
+        }
+        Command::Seek { to: To::Oldest, yes: false, .. } => {
+            bail!("this applies again what a service no longer remembers, and may page for it: say --yes")
+        }
+        _ => {}
     }
     let running = if config.database.url.is_empty() { ground::running(config) } else { None };
     let (database, embedded) = match running {
@@ -70,17 +81,14 @@ async fn on(database: DbConfig, command: Command) -> anyhow::Result<()> {
         let positions = consumer::positions(&db).await.context("is the database migrated?")?;
         match &command {
             Command::List => list(role, &positions, &bus).await?,
-            Command::Seek { consumer: name, to, .. } => {
-                let Some(position) = positions.iter().find(|position| position.consumer == *name) else {
-                    continue;
-                };
-                let to = match to {
-                    To::Oldest => SeekTo::Oldest,
-                    To::Newest => SeekTo::Newest,
-                };
-                let moved = consumer::seek(&db, &bus, name, &spec(&position.topic)?, to).await?;
-                println!("{name} goes on in {moved} partitions of {}", position.topic);
-                return Ok(());
+            Command::Seek { consumer: wanted, to, partition, .. } => {
+                let named =
+                    |at: &&Position| *wanted == at.consumer || *wanted == format!("{role}.{}", at.consumer);
+                let own: Vec<&Position> = positions.iter().filter(named).collect();
+                if let Some(first) = own.first() {
+                    let log = Log::read(&bus, &first.topic).await?;
+                    return seek(&db, &log, &own, *to, *partition).await;
+                }
             }
         }
     }
@@ -90,26 +98,39 @@ async fn on(database: DbConfig, command: Command) -> anyhow::Result<()> {
     }
 }
 
-async fn list(role: Role, positions: &[Position], bus: &dyn Bus) -> anyhow::Result<()> {
-    for at in positions {
-        let topic = bus.ensure_topic(&spec(&at.topic)?).await?;
-        let bounds = bus.bounds(&at.topic).await?;
-        let bound = bounds.iter().find(|bound| bound.partition == at.partition);
-        let bound = bound.with_context(|| format!("{} has no partition {}", at.topic, at.partition))?;
-        let state = match () {
-            () if at.log_id != topic.log_id => "stands still: belongs to another log".to_owned(),
-            () if bound.check(at.next).is_err() => {
-                format!("stands still: the log holds {} to {}", bound.start, bound.end)
-            }
-            () => format!("{} behind", bound.end - at.next),
-        };
-        println!("{role}.{:<12} {} {:>2}  at {:<10} {state}", at.consumer, at.topic, at.partition, at.next);
+/// Where it stands still, or in the one partition that was named.
+async fn seek(db: &Db, log: &Log, own: &[&Position], to: To, partition: Option<i32>) -> anyhow::Result<()> {
+    let wanted = |at: &&&Position| match partition {
+        Some(partition) => at.partition == partition,
+        None => log.behind(at).is_err(),
+    };
+    let chosen: Vec<&Position> = own.iter().filter(wanted).copied().collect();
+    let to = match to {
+        To::Oldest => SeekTo::Oldest,
+        To::Newest => SeekTo::Newest,
+    };
+    consumer::seek(db, log, &chosen, to).await?;
+    match own.first().filter(|_| !chosen.is_empty()) {
+        Some(first) => {
+            println!("{} goes on in {} partitions of {}", first.consumer, chosen.len(), first.topic)
+        }
+        None => println!("it stands still nowhere: nothing was moved"),
     }
     Ok(())
 }
 
-fn spec(name: &str) -> anyhow::Result<TopicSpec> {
-    let known = proto::topics::ALL.iter().find(|topic| topic.name == name);
-    let topic = known.with_context(|| format!("{name} is no topic of this version"))?;
-    Ok(TopicSpec::new(topic.name, topic.partitions, topic.retention_ms))
+async fn list(role: Role, positions: &[Position], bus: &dyn Bus) -> anyhow::Result<()> {
+    let mut logs: BTreeMap<&str, Log> = BTreeMap::new();
+    for at in positions {
+        if !logs.contains_key(&*at.topic) {
+            logs.insert(&at.topic, Log::read(bus, &at.topic).await?);
+        }
+        let state = match logs[&*at.topic].behind(at) {
+            Ok(behind) => format!("{behind} behind"),
+            Err(error) => format!("stands still: {}", error.detail),
+        };
+        let name = format!("{role}.{}", at.consumer);
+        println!("{name:<24} {} {:>2}  at {:<10} {state}", at.topic, at.partition, at.next);
+    }
+    Ok(())
 }

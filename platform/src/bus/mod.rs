@@ -181,6 +181,23 @@ pub enum TailFrom {
     Offsets(Vec<(i32, i64)>),
 }
 
+/// Which rows of an outbox a round of the relay moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pick {
+    /// Up to `max_rows` with an id of at least `from_id`, none behind a held one of its aggregate.
+    Waiting {
+        /// The lowest id.
+        from_id: i64,
+        /// How many at most.
+        max_rows: i64,
+    },
+    /// The held row of this id.
+    Held {
+        /// Its id.
+        id: i64,
+    },
+}
+
 /// What one round of the relay did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Relayed {
@@ -228,14 +245,16 @@ pub trait Bus: Send + Sync + 'static {
     /// Conflict, code `topic_partitions_differ`.
     async fn ensure_topic(&self, spec: &TopicSpec) -> Result<Topic>;
 
+    /// The topic, when it is there.
+    async fn topic(&self, name: &str) -> Result<Option<Topic>>;
+
     /// Appends records to `topic`, each to the partition of its key, in the order given. Durable
     /// when it returns `Ok`; after an error they may or may not be there.
     async fn append(&self, topic: &str, records: &[Record]) -> Result<()>;
 
-    /// Moves up to `max_rows` unsent rows with an id of at least `from_id` out of the outbox of
-    /// `outbox`'s service, per aggregate in the order of their ids: none behind one that is held
-    /// (`held_at`), and no more than the memory of a round should hold.
-    async fn relay(&self, outbox: &Db, from_id: i64, max_rows: i64) -> Result<Relayed>;
+    /// Moves unsent rows out of the outbox of `outbox`'s service, per aggregate in the order of their
+    /// ids, and no more than the memory of a round should hold.
+    async fn relay(&self, outbox: &Db, pick: Pick) -> Result<Relayed>;
 
     /// A reader without partitions; its caller keeps leases and positions.
     async fn reader(&self, topic: &str) -> Result<Box<dyn Reader>>;

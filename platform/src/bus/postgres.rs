@@ -14,11 +14,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use diesel::sql_types::{Array, BigInt, Binary, Integer, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Binary, Bool, Integer, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 use tokio_util::sync::CancellationToken;
 
-use super::{Bounds, Bus, OpenTransactions, Reader, Record, Relayed, TailFrom, Topic, TopicSpec};
+use super::{Bounds, Bus, OpenTransactions, Pick, Reader, Record, Relayed, TailFrom, Topic, TopicSpec};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::source::Source;
@@ -186,6 +186,10 @@ impl Bus for PostgresBus {
         Ok(topic)
     }
 
+    async fn topic(&self, name: &str) -> Result<Option<Topic>> {
+        Ok(self.look_up(name).await?.map(|known| known.topic.clone()))
+    }
+
     async fn append(&self, topic: &str, records: &[Record]) -> Result<()> {
         if records.is_empty() {
             return Ok(());
@@ -197,10 +201,15 @@ impl Bus for PostgresBus {
         Ok(())
     }
 
-    async fn relay(&self, outbox: &Db, from_id: i64, max_rows: i64) -> Result<Relayed> {
+    async fn relay(&self, outbox: &Db, pick: Pick) -> Result<Relayed> {
+        let (from_id, held, max_rows) = match pick {
+            Pick::Waiting { from_id, max_rows } => (from_id, false, max_rows),
+            Pick::Held { id } => (id, true, 1),
+        };
         let statement = || {
             sql(RELAY)
                 .bind::<BigInt, _>(from_id)
+                .bind::<Bool, _>(held)
                 .bind::<BigInt, _>(max_rows)
                 .bind::<BigInt, _>(RELAY_BYTES)
                 .bind::<BigInt, _>(CHUNK_BYTES as i64)

@@ -17,6 +17,10 @@ use crate::error::{Error, Kind, Result};
 /// time, before it counts as poison.
 const TRIES: u32 = 5;
 
+/// A partition whose batch had to be cut gets so long at a time; then others have their turn and the
+/// rest is read again.
+const TURN: Duration = Duration::from_millis(200);
+
 /// Why a batch was not applied.
 pub(super) enum Failure {
     /// Somebody else owns the partition.
@@ -40,7 +44,7 @@ impl Consumer {
     /// Only what stops the consumer; a failing batch pauses its partition instead.
     pub(super) async fn work(&mut self, batch: PartitionBatch) -> Result<bool> {
         let partition = batch.partition;
-        let mut moved = false;
+        let (mut moved, began) = (false, Instant::now());
         let mut ranges = self.ranges(&batch);
         while let Some((from, to)) = ranges.pop() {
             let Some(part) = self.parts.get(&partition).copied() else { break };
@@ -52,6 +56,9 @@ impl Consumer {
                     self.pace.worked(records.len(), work);
                     self.moved(partition, next, records.len());
                     self.finish(partition, after).await;
+                    if began.elapsed() > TURN {
+                        break;
+                    }
                 }
                 Err(Failure::Failed(error)) if error.is_retryable() => {
                     if part.failures > 0 {

@@ -1,7 +1,7 @@
 //! Renewal of all leases of one service in one process, and the count of those who share the work.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -59,11 +59,17 @@ pub(super) struct Held {
     /// Partition to epoch. The keeper takes out what it finds lost.
     epochs: Mutex<BTreeMap<i32, i64>>,
     others: AtomicI64,
+    /// It stands still: its share of the work is others'.
+    away: AtomicBool,
 }
 
 impl Held {
     pub(super) fn epochs(&self) -> MutexGuard<'_, BTreeMap<i32, i64>> {
         self.epochs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_away(&self, away: bool) {
+        self.away.store(away, Ordering::Relaxed);
     }
 
     /// How many of `partitions` are this process's share.
@@ -103,7 +109,13 @@ impl Keeper {
     }
 
     pub(super) fn register(&self, consumer: &'static str, topic: &'static str) -> Arc<Held> {
-        let held = Arc::new(Held { consumer, topic, epochs: Mutex::default(), others: AtomicI64::new(0) });
+        let held = Arc::new(Held {
+            consumer,
+            topic,
+            epochs: Mutex::default(),
+            others: AtomicI64::new(0),
+            away: AtomicBool::new(false),
+        });
         self.registered().push(Arc::clone(&held));
         held
     }
@@ -115,7 +127,8 @@ impl Keeper {
     pub(super) async fn renew(&self) -> Result<()> {
         // In here, because its `load` would hide that of the atomic.
         use diesel_async::RunQueryDsl;
-        let registered = self.registered().clone();
+        let mut registered = self.registered().clone();
+        registered.retain(|held| !AtomicBool::load(&held.away, Ordering::Relaxed));
         if registered.is_empty() {
             return Ok(());
         }

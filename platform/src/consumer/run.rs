@@ -115,9 +115,11 @@ impl Consumer {
 
     /// [`run`](Self::run), after which it may run again.
     pub(super) async fn run_until_stopped(&mut self, shutdown: CancellationToken) -> Result<()> {
+        self.held.set_away(false);
         self.shutdown = shutdown;
         let result = self.run_rounds().await;
         self.give_back().await;
+        self.held.set_away(true);
         if let Err(error) = &result {
             metrics::counter!("pulseops_consumer_stopped_total", "consumer" => self.name, "code" => error.code)
                 .increment(1);

@@ -4,7 +4,7 @@ use diesel::sql_types::{Array, BigInt, Integer, Text};
 use diesel_async::RunQueryDsl;
 use uuid::Uuid;
 
-use crate::bus::{Bus, TopicSpec};
+use crate::bus::{Bounds, Bus, Topic};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::sql::sql;
@@ -45,10 +45,41 @@ pub struct Position {
 /// Where to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeekTo {
-    /// With the oldest record that is kept: what was applied is seen again, and known.
+    /// With the oldest record that is kept. What was applied is seen again; a handler knows it only as
+    /// long as it remembers.
     Oldest,
     /// With what comes from now on: what was not applied is skipped.
     Newest,
+}
+
+/// What of the log a position can be compared with.
+#[derive(Clone, Debug)]
+pub struct Log {
+    topic: Topic,
+    bounds: Vec<Bounds>,
+}
+
+impl Log {
+    /// The log of `topic` as it is now.
+    ///
+    /// # Errors
+    /// NotFound; those of the bus.
+    pub async fn read(bus: &dyn Bus, topic: &str) -> Result<Self> {
+        let known = bus.topic(topic).await?.ok_or_else(|| Error::not_found("topic"))?;
+        Ok(Self { topic: known, bounds: bus.bounds(topic).await? })
+    }
+
+    /// How many records are behind `position`.
+    ///
+    /// # Errors
+    /// Conflict, why reading cannot go on there: `log_mismatch` and those of [`Bounds::check`].
+    pub fn behind(&self, position: &Position) -> Result<i64> {
+        let bound = self.bounds.iter().find(|bound| bound.partition == position.partition);
+        let bound = bound.filter(|_| position.log_id == self.topic.log_id);
+        let bound = bound.ok_or_else(|| Error::conflict("log_mismatch", "it belongs to another log"))?;
+        bound.check(position.next)?;
+        Ok(bound.end - position.next)
+    }
 }
 
 /// Where the consumers of the service behind `db` stand.
@@ -60,28 +91,27 @@ pub async fn positions(db: &Db) -> Result<Vec<Position>> {
     Ok(sql(LIST).load(&mut connection).await?)
 }
 
-/// Makes `consumer` of the service behind `db` go on elsewhere in its topic, in whichever process it
-/// runs. Returns how many partitions that were.
+/// Makes a consumer of the service behind `db` go on elsewhere in `log`, in whichever process it runs,
+/// in the partitions of these `positions`.
 ///
 /// # Errors
-/// NotFound when there is no such consumer of that topic; those of the bus and the database.
-pub async fn seek(db: &Db, bus: &dyn Bus, consumer: &str, spec: &TopicSpec, to: SeekTo) -> Result<usize> {
-    let topic = bus.ensure_topic(spec).await?;
-    let bounds = bus.bounds(spec.name).await?;
-    let partitions: Vec<i32> = bounds.iter().map(|bound| bound.partition).collect();
-    let place = |bound: &crate::bus::Bounds| match to {
-        SeekTo::Oldest => bound.start,
-        SeekTo::Newest => bound.end,
+/// Those of the database.
+pub async fn seek(db: &Db, log: &Log, positions: &[&Position], to: SeekTo) -> Result<()> {
+    let Some(first) = positions.first() else { return Ok(()) };
+    let bounds = log.bounds.iter().filter(|bound| positions.iter().any(|at| at.partition == bound.partition));
+    let place = |bound: &Bounds| match to {
+        SeekTo::Oldest => (bound.partition, bound.start),
+        SeekTo::Newest => (bound.partition, bound.end),
     };
-    let nexts: Vec<i64> = bounds.iter().map(place).collect();
+    let (partitions, nexts): (Vec<i32>, Vec<i64>) = bounds.map(place).unzip();
     let mut connection = db.connection().await?;
-    let moved = sql(SEEK)
-        .bind::<Text, _>(consumer)
-        .bind::<Text, _>(spec.name)
-        .bind::<SqlUuid, _>(topic.log_id)
+    sql(SEEK)
+        .bind::<Text, _>(&first.consumer)
+        .bind::<Text, _>(&first.topic)
+        .bind::<SqlUuid, _>(log.topic.log_id)
         .bind::<Array<Integer>, _>(&partitions)
         .bind::<Array<BigInt>, _>(&nexts)
         .execute(&mut connection)
         .await?;
-    if moved == 0 { Err(Error::not_found("consumer")) } else { Ok(moved) }
+    Ok(())
 }

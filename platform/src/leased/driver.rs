@@ -15,7 +15,6 @@ use super::claims::{self, Found, Lane};
 use super::slots::{Slots, Taken};
 use super::{Claim, Handle, LEASE_LOST, Work, wake_name};
 use crate::consumer::panic_text;
-use crate::ctx::OrgId;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::source::Source;
@@ -100,7 +99,7 @@ impl<W: Work> Driver<W> {
     pub async fn step(&mut self) -> Result<Progress> {
         self.start_queued();
         let mut next = None;
-        if self.has_room() {
+        if self.taken.has_room_for_due() {
             let look = self.look().await?;
             next = look.found.next_in;
             self.looked(look);
@@ -124,7 +123,7 @@ impl<W: Work> Driver<W> {
         while !shutdown.is_cancelled() {
             self.start_queued();
             self.give_surplus_back();
-            let may_look = asked.look.is_none() && self.has_room();
+            let may_look = asked.look.is_none() && self.taken.has_room_for_due();
             if may_look && Instant::now() >= self.look_at {
                 self.woken.clear();
                 asked.look = Some(tokio::spawn(self.look()));
@@ -146,16 +145,11 @@ impl<W: Work> Driver<W> {
         Ok(())
     }
 
-    /// Room enough to be worth a look: not one statement for every row that ends.
-    fn has_room(&self) -> bool {
-        self.taken.free() * 4 >= self.taken.limit()
-    }
-
     /// Starts what waits, up to the slots that are kept for rows that come due.
     fn start_queued(&mut self) {
-        while self.taken.free() > self.taken.reserve() {
+        while self.taken.has_room_for_born() {
             let taken = &self.taken;
-            let next = self.handle.queue().take(|org| taken.may(org));
+            let next = self.handle.queue().take(|org, others| taken.may(org, others));
             let Some(claim) = next else { return };
             self.start(claim);
         }
@@ -186,7 +180,7 @@ impl<W: Work> Driver<W> {
     fn look(&self) -> impl Future<Output = Result<Look>> + Send + 'static {
         let (db, low, room) = (self.db.clone(), self.low, self.taken.free());
         let raise = Instant::now() >= self.bound_at;
-        let busy = self.busy();
+        let busy = self.taken.busy();
         async move {
             let raised = if raise { Some(claims::lower_bound(&db, Self::LANE).await?) } else { None };
             let low = raised.unwrap_or(low);
@@ -194,14 +188,6 @@ impl<W: Work> Driver<W> {
             crate::failpoint!("leased.after_claim");
             Ok(Look { found, room, low: raised })
         }
-    }
-
-    /// Organizations that could start nothing more: their rows are left to other processes.
-    fn busy(&self) -> Vec<OrgId> {
-        let queue = self.handle.queue();
-        let mut orgs: Vec<OrgId> = self.taken.orgs().chain(queue.orgs()).collect();
-        orgs.retain(|org| self.taken.is_busy(*org, queue.of(*org)));
-        orgs
     }
 
     /// Starts what was found, or lets it wait for its organization's turn.
@@ -214,7 +200,8 @@ impl<W: Work> Driver<W> {
         let full = claims.len() == look.room;
         metrics::counter!("pulseops_leased_claims_total", "work" => W::NAME).increment(claims.len() as u64);
         for claim in claims {
-            if self.taken.may(claim.org) {
+            let others_wait = self.handle.queue().others_wait(claim.org);
+            if self.taken.may(claim.org, others_wait) {
                 self.start(claim);
             } else {
                 self.handle.queue().push(claim);
@@ -257,24 +244,23 @@ impl<W: Work> Driver<W> {
         let surplus = self.handle.surplus();
         if !surplus.is_empty() {
             let db = self.db.clone();
-            tokio::spawn(async move { give_back::<W>(&db, &surplus).await });
+            tokio::spawn(async move {
+                give_back::<W>(&db, &surplus).await;
+                db.wakes().notify(&wake_name(W::TABLE));
+            });
         }
     }
 
     async fn drain(&mut self, mut asked: Asked) {
         let mut waiting = self.handle.queue().drain();
         waiting.extend(self.handle.surplus());
-        if asked.look.is_some()
-            && let Ok(Ok(look)) = answer(&mut asked.look).await
-        {
-            waiting.extend(look.found.claims);
-        }
         give_back::<W>(&self.db, &waiting).await;
         let until = Instant::now() + GRACE;
         let mut renew = tokio::time::interval(RENEW_EVERY);
-        while !self.running.is_empty() {
+        while !self.running.is_empty() || asked.look.is_some() {
             tokio::select! {
                 Some(ended) = self.running.join_next_with_id() => self.ended(ended),
+                Ok(Ok(look)) = answer(&mut asked.look) => give_back::<W>(&self.db, &look.found.claims).await,
                 _ = answer(&mut asked.renewal) => {}
                 _ = renew.tick(), if asked.renewal.is_none() => asked.renewal = self.renewal(),
                 () = tokio::time::sleep_until(until) => {

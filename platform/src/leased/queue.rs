@@ -24,9 +24,9 @@ impl Queue {
         self.waiting.get(&org).map_or(0, VecDeque::len)
     }
 
-    /// Organizations with something waiting.
-    pub(super) fn orgs(&self) -> impl Iterator<Item = OrgId> {
-        self.turns.iter().copied()
+    /// Whether an organization other than `org` waits.
+    pub(super) fn others_wait(&self, org: OrgId) -> bool {
+        self.turns.iter().any(|waiting| *waiting != org)
     }
 
     pub(super) fn push(&mut self, claim: Claim) {
@@ -38,9 +38,11 @@ impl Queue {
         self.len += 1;
     }
 
-    /// The oldest claim of the organization whose turn it is, among those that `may` start one.
-    pub(super) fn take(&mut self, may: impl Fn(OrgId) -> bool) -> Option<Claim> {
-        let turn = self.turns.iter().position(|org| may(*org))?;
+    /// The oldest claim of the organization whose turn it is, among those that `may` start one when
+    /// others wait or not.
+    pub(super) fn take(&mut self, may: impl Fn(OrgId, bool) -> bool) -> Option<Claim> {
+        let others_wait = self.turns.len() > 1;
+        let turn = self.turns.iter().position(|org| may(*org, others_wait))?;
         let org = self.turns.remove(turn)?;
         let waiting = self.waiting.get_mut(&org)?;
         let claim = waiting.pop_front()?;
@@ -81,11 +83,11 @@ mod tests {
             queue.push(claim(org, id));
         }
         let mut taken = Vec::new();
-        while let Some(claim) = queue.take(|_| true) {
+        while let Some(claim) = queue.take(|_, _| true) {
             taken.push(claim.id.as_u128());
         }
         assert_eq!(taken, [11, 21, 31, 12, 13]);
-        assert_eq!((queue.len(), queue.orgs().count()), (0, 0));
+        assert_eq!((queue.len(), queue.turns.len()), (0, 0));
     }
 
     #[test]
@@ -94,10 +96,10 @@ mod tests {
         for (org, id) in [(1, 11), (2, 21), (2, 22)] {
             queue.push(claim(org, id));
         }
-        let not_one = |org: OrgId| org.uuid() != Uuid::from_u128(1);
+        let not_one = |org: OrgId, _| org.uuid() != Uuid::from_u128(1);
         assert_eq!(queue.take(not_one).map(|c| c.id.as_u128()), Some(21));
-        assert_eq!(queue.take(|_| true).map(|c| c.id.as_u128()), Some(11));
-        assert_eq!(queue.take(|_| false), None);
+        assert_eq!(queue.take(|_, _| true).map(|c| c.id.as_u128()), Some(11));
+        assert_eq!(queue.take(|_, _| false), None);
         assert_eq!((queue.len(), queue.of(OrgId(Uuid::from_u128(2)))), (1, 1));
     }
 }

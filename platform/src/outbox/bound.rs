@@ -10,7 +10,7 @@ use crate::bus::OpenTransactions;
 /// How long after a row was sent the transactions are noted that may still bring a lower id: much
 /// longer than from taking an id to taking a transaction's number.
 const SETTLED_AFTER: Duration = Duration::from_secs(10);
-/// Finds what a person set back to unsent, and what was held.
+/// Finds what a person set back to unsent, and tries what is held.
 const FULL_LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// Below which id nothing unsent is looked for. Under a long snapshot the index keeps every sent row,

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::bound::LowerBound;
 use super::{WAKE, house};
-use crate::bus::{Bus, Relayed};
+use crate::bus::{Bus, Pick, Relayed};
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::source::Source;
@@ -34,12 +34,16 @@ UPDATE outbox SET held_at = pulseops.now() WHERE id = (
     ORDER BY o.id LIMIT 1)
 RETURNING id, aggregate_id";
 
-const LET_GO: &str = "UPDATE outbox SET held_at = NULL WHERE held_at IS NOT NULL";
+// The first of each aggregate: the others follow when it is through.
+const HELD: &str = "
+SELECT DISTINCT ON (aggregate_id) id FROM outbox WHERE held_at IS NOT NULL ORDER BY aggregate_id, id LIMIT $1";
+/// Held rows that are tried again in a full look.
+const HELD_AT_ONCE: i64 = 20;
 
 /// Moves one service's outbox to the bus. Any number of processes may run one; one at a time works.
 ///
 /// A round that fails is tried again with half as many rows. A row that fails alone is held, and with
-/// it the later ones of its aggregate, until the next full look; the others go on.
+/// it the later ones of its aggregate, until the bus takes it; the others go on.
 pub struct Relay {
     db: Db,
     bus: Arc<dyn Bus>,
@@ -69,10 +73,11 @@ impl Relay {
     pub async fn step(&mut self) -> Result<Progress> {
         let (from, full) = self.bound.at(Instant::now());
         if full {
-            self.let_go().await?;
+            self.try_held().await?;
         }
         crate::failpoint!("relay.before");
-        let relayed = match self.bus.relay(&self.db, from, self.rows).await {
+        let pick = Pick::Waiting { from_id: from, max_rows: self.rows };
+        let relayed = match self.bus.relay(&self.db, pick).await {
             Ok(relayed) => relayed,
             Err(error) => return self.failed(from, error).await,
         };
@@ -93,14 +98,17 @@ impl Relay {
         Progress::Idle { next: Some(next) }
     }
 
-    /// Fewer rows next time; the one that the bus refuses alone is set aside.
+    /// Fewer rows at once; the one that the bus refuses alone is set aside.
     async fn failed(&mut self, from: i64, error: Error) -> Result<Progress> {
-        if self.rows > 1 {
-            self.rows /= 2;
+        if error.is_retryable() {
+            // Perhaps they were too many for the time a statement has.
+            self.rows = (self.rows / 2).max(1);
             return Err(error);
         }
-        if error.is_retryable() {
-            return Err(error);
+        if self.rows > 1 {
+            tracing::warn!(service = self.db.service(), rows = self.rows, error = %error.chain(), "the bus refuses some of these");
+            self.rows /= 2;
+            return Ok(Progress::Worked);
         }
         let mut connection = self.db.connection().await?;
         let held = sql(HOLD).bind::<BigInt, _>(from).get_result::<Held>(&mut connection).await.optional()?;
@@ -117,9 +125,17 @@ impl Relay {
         Ok(Progress::Worked)
     }
 
-    async fn let_go(&self) -> Result<()> {
+    /// Whether the bus takes what it refused. A row stays held until it does, so that nothing of its
+    /// aggregate overtakes it.
+    async fn try_held(&self) -> Result<()> {
         let mut connection = self.db.connection().await?;
-        sql(LET_GO).execute(&mut connection).await?;
+        let held: Vec<Id> = sql(HELD).bind::<BigInt, _>(HELD_AT_ONCE).load(&mut connection).await?;
+        drop(connection);
+        for Id { id } in held {
+            if let Err(error) = self.bus.relay(&self.db, Pick::Held { id }).await {
+                tracing::warn!(service = self.db.service(), outbox.id = id, error = %error.chain(), "still refused");
+            }
+        }
         Ok(())
     }
 
@@ -170,6 +186,12 @@ impl Relay {
             tracing::warn!(service = self.db.service(), "unsent events stay for the next start");
         }
     }
+}
+
+#[derive(QueryableByName)]
+struct Id {
+    #[diesel(sql_type = BigInt)]
+    id: i64,
 }
 
 #[derive(QueryableByName)]

@@ -150,14 +150,19 @@ async fn a_consumer_that_cannot_go_on_stands_still_alone() {
     assert!(listed.contains("incident.rules") && listed.contains("stands still"), "{listed}");
     assert!(listed.contains("workflow.responder") && listed.contains(" 0 behind"), "{listed}");
     for (asked, answer) in [
-        (["consumers", "seek", "ruler", "--to", "oldest"], "no consumer ruler"),
-        (["consumers", "seek", "rules", "--to", "newest"], "--yes"),
-        (["consumers", "seek", "rules", "--to", "oldest"], "rules goes on in 8 partitions"),
+        (&["consumers", "seek", "ruler", "--to", "oldest", "--yes"][..], "no consumer ruler"),
+        (&["consumers", "seek", "rules", "--to", "oldest"], "--yes"),
+        (
+            &["consumers", "seek", "incident.rules", "--to", "oldest", "--yes"],
+            "rules goes on in 8 partitions",
+        ),
     ] {
-        let text = said(&home.run(&asked, &[]).await);
+        let text = said(&home.run(asked, &[]).await);
         assert!(text.contains(answer), "{text}");
     }
     eventually(SOON, async || (cast.incidents().await.len() == 2).then_some(())).await;
+    let healthy = said(&home.run(&["consumers", "seek", "rules", "--to", "oldest", "--yes"], &[]).await);
+    assert!(healthy.contains("nothing was moved"), "{healthy}");
     assert!(process.terminate().await.success(), "{}", home.log());
 }
 

@@ -50,7 +50,7 @@ async fn a_lost_try_of_an_http_step_goes_on_with_the_next_under_the_same_key() {
     let (world, endpoint) = (World::alone().await, Receiver::start().await);
     endpoint.then(500).then(500).then(200);
     let service = world.service("payment", None).await;
-    let workflow = on_created("first-aid", vec![Kind::Http(http(endpoint.url("retry"), 2))]);
+    let workflow = on_created("first-aid", vec![Kind::Http(http(endpoint.url("retry"), 3))]);
     world.workflow(workflow).await;
     let _guard = set("workflow.before_save.http", "1*panic");
     let incident = world.open(&service).await;

@@ -37,20 +37,21 @@ WITH leader AS MATERIALIZED (
 waiting AS MATERIALIZED (
     SELECT o.id, octet_length(o.frame) AS size FROM outbox o
     WHERE (SELECT won FROM leader) AND o.sent_at IS NULL AND o.id >= $1
-      AND NOT EXISTS (SELECT FROM outbox h WHERE h.held_at IS NOT NULL AND h.aggregate_id = o.aggregate_id AND h.id <= o.id)
-    ORDER BY o.id LIMIT $2
+      AND ($2 OR NOT EXISTS (
+        SELECT FROM outbox h WHERE h.held_at IS NOT NULL AND h.aggregate_id = o.aggregate_id AND h.id <= o.id))
+    ORDER BY o.id LIMIT $3
 ),
 picked AS MATERIALIZED (
-    SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY id) - size AS before FROM waiting) w WHERE before < $3
+    SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY id) - size AS before FROM waiting) w WHERE before < $4
 ),
 moved AS (
-    UPDATE outbox o SET sent_at = pulseops.now() FROM picked p
+    UPDATE outbox o SET sent_at = pulseops.now(), held_at = NULL FROM picked p
     WHERE o.id = p.id AND o.sent_at IS NULL
     RETURNING o.id, o.topic, o.partition, o.frame
 ),
 pieces AS (
     SELECT id, topic, partition, frame,
-        (sum(octet_length(frame)) OVER (PARTITION BY topic, partition ORDER BY id) - octet_length(frame)) / $4 AS piece
+        (sum(octet_length(frame)) OVER (PARTITION BY topic, partition ORDER BY id) - octet_length(frame)) / $5 AS piece
     FROM moved
 ),
 chunks AS (
@@ -68,7 +69,8 @@ SELECT (SELECT won FROM leader) AS won, coalesce((SELECT sum(count) FROM appende
     (SELECT max(id) FROM moved) AS last_id, (SELECT array_agg(topic) FROM appended) AS topics,
     -- Nothing that this statement sees waits: whoever sent it, it is sent.
     CASE WHEN (SELECT won FROM leader) AND (SELECT count(*) FROM waiting) = (SELECT count(*) FROM picked)
-        AND (SELECT count(*) FROM waiting) < $5 THEN (SELECT max(id) FROM outbox) END AS all_until,
+        AND (SELECT count(*) FROM waiting) < $6
+        AND NOT EXISTS (SELECT FROM outbox WHERE held_at IS NOT NULL) THEN (SELECT max(id) FROM outbox) END AS all_until,
     pg_snapshot_xmin(pg_current_snapshot())::text::int8 AS oldest_open,
     pg_snapshot_xmax(pg_current_snapshot())::text::int8 AS next_open";
 
