@@ -27,7 +27,7 @@ use http::request::Parts;
 use ingest::{Limits, NotWritten, Pipeline, Refused};
 use platform::access::AccessTable;
 use platform::bus::TopicSpec;
-use platform::ctx::Ctx;
+use platform::ctx::{Ctx, OrgId};
 use platform::deps::Deps;
 use platform::error::{Error, Result};
 use platform::lifecycle::Stage;
@@ -39,7 +39,7 @@ use crate::config::{Config, IntakeConfig};
 use crate::problems;
 use items::{Items, Rejected};
 use refusal::Refusal;
-use room::Room;
+use room::{Permit, Room};
 use services::Services;
 use sink::{Log, Meter, Outgoing};
 
@@ -123,9 +123,8 @@ async fn send_events(State(door): State<Door>, request: Request) -> Response {
     };
     let answer = async {
         door.access.check(SEND_EVENTS, cx)?;
-        let mut room = room::Taken::default();
-        let items = read(&door, &parts, body, &mut room).await?;
-        take(&door, cx, items, room).await
+        let (items, held) = read(&door, cx.org, &parts, body).await?;
+        take(&door, cx, items, held).await
     };
     match answer.await {
         Ok(taken) => taken.into_response(&instance),
@@ -133,24 +132,31 @@ async fn send_events(State(door): State<Door>, request: Request) -> Response {
     }
 }
 
-async fn read(door: &Door, parts: &Parts, body: Body, room: &mut room::Taken) -> Result<Items, Refusal> {
-    if !body::is_small(&body) {
-        door.room.receive(room).await?;
-    }
+async fn read(
+    door: &Door,
+    org: OrgId,
+    parts: &Parts,
+    body: Body,
+) -> Result<(Items, Option<Permit>), Refusal> {
+    let arriving = if body::is_small(&body) { None } else { Some(door.room.receive(org).await?) };
     let sent = body::receive(parts, body, door.limits.body_limit_bytes).await?;
     let (contract, limits) = (door.contract.clone(), door.limits.clone());
     let small = sent.is_small();
-    let work = move || {
+    let read = move || {
         let whole = sent.expand(limits.expanded_limit_bytes)?;
         // More than the buffer holds can never be taken.
         let texts = whole.split(limits.buffer_events)?;
-        Ok(items::read(&contract, &texts))
+        Ok::<_, Refusal>((items::read(&contract, &texts), whole.len()))
     };
     if small {
-        return work();
+        return Ok((read()?.0, None));
     }
-    door.room.read(room).await?;
-    tokio::task::spawn_blocking(work).await.map_err(Error::internal)?
+    let room = door.room.clone();
+    let work = move || {
+        let (items, bytes) = read()?;
+        Ok((items, Some(room.hold(org, bytes)?)))
+    };
+    door.room.read(org, arriving, work).await?
 }
 
 /// What became of a readable request.
@@ -182,7 +188,7 @@ impl Taken {
     }
 }
 
-async fn take(door: &Door, cx: &Ctx, items: Items, room: room::Taken) -> Result<Taken, Refusal> {
+async fn take(door: &Door, cx: &Ctx, items: Items, held: Option<Permit>) -> Result<Taken, Refusal> {
     let Items { good, mut rejected, single } = items;
     let (outgoing, unknown) = door.services.address(cx, good).await?;
     rejected.extend(unknown);
@@ -190,7 +196,7 @@ async fn take(door: &Door, cx: &Ctx, items: Items, room: room::Taken) -> Result<
     let accepted = outgoing.len();
     if accepted > 0 {
         let ack = door.pipeline.submit(outgoing).map_err(refused)?;
-        drop(room);
+        drop(held);
         metrics::gauge!("pulseops_intake_waiting_events").set(door.pipeline.waiting() as f64);
         ack.durable().await.map_err(not_written)?;
     }

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 
 use crate::pattern::Pattern;
 use crate::schema::{Schema, Type};
+use crate::types::longest;
 
 /// What `text.matches("…")` becomes: a function of a text and a [`Pattern`].
 pub(crate) const MATCHES: &str = "@matches";
@@ -121,6 +122,8 @@ fn fits(of: Type, value: Value<'_>) -> bool {
         | (Type::Double, Value::Double(_))
         | (Type::Time, Value::Time(_)) => true,
         (Type::Text { max }, Value::Text(text)) => is_within(text, max),
+        // Only their length matters to the cost: what is not set is empty.
+        (Type::Words(words), Value::Text(text)) => is_within(text, longest(words)),
         (Type::Map { max, key, value }, Value::Map(map)) => {
             let within = |(k, v): (&String, &String)| is_within(k, key) && is_within(v, value);
             map.len() <= max && map.iter().all(within)

@@ -4,6 +4,7 @@ mod calls;
 mod comprehensions;
 mod functions;
 mod operations;
+mod words;
 
 use cel::IdedExpr;
 use cel::common::ast::{LiteralValue, operators};
@@ -22,12 +23,14 @@ pub(crate) struct Checked {
     pub(crate) size: Size,
     /// In steps.
     pub(crate) cost: u64,
+    /// Of text that is read from a field which lists them: the only words that it can be.
+    pub(crate) words: Option<&'static [&'static str]>,
     pub(crate) expr: IdedExpr,
 }
 
 impl Checked {
     fn new(ty: Ty, cost: u64, expr: IdedExpr) -> Self {
-        Self { ty, size: Size::default(), cost: cost.saturating_add(cost::NODE), expr }
+        Self { ty, size: Size::default(), cost: cost.saturating_add(cost::NODE), words: None, expr }
     }
 
     fn sized(self, size: Size) -> Self {
@@ -117,18 +120,19 @@ impl<'s> Checker<'s> {
 
     /// `target.field`, or whether it is there.
     fn field(&mut self, at: usize, target: &Node, field: &str, test: bool) -> Read<Checked> {
-        let Checked { ty, size, cost, expr } = self.check(target)?;
-        let (held, held_size) = match &ty {
-            Ty::Map => (Ty::Text, Size { bytes: size.bytes, ..Size::default() }),
+        let Checked { ty, size, cost, expr, .. } = self.check(target)?;
+        let (held, held_size, words) = match &ty {
+            Ty::Map => (Ty::Text, Size { bytes: size.bytes, ..Size::default() }, None),
             Ty::Variable(variable) => match self.schema.field(variable, field) {
-                Some(field) => (field.of().into(), Size::of(field.of())),
+                Some(field) => (field.of().into(), Size::of(field.of()), field.listed()),
                 None => return Err(At::new(at, self.no_field(variable, field))),
             },
             other => return Err(At::new(at, format!("{} has no fields", other.name()))),
         };
         let expr = lower::select(expr, field, test);
-        let (held, held_size) = if test { (Ty::Bool, Size::default()) } else { (held, held_size) };
-        Ok(Checked::new(held, cost + cost::NODE, expr).sized(held_size))
+        let (held, held_size, words) =
+            if test { (Ty::Bool, Size::default(), None) } else { (held, held_size, words) };
+        Ok(Checked { words, ..Checked::new(held, cost + cost::NODE, expr).sized(held_size) })
     }
 
     fn no_field(&self, variable: &str, field: &str) -> String {

@@ -55,6 +55,8 @@ pub enum Type {
         /// In characters.
         max: usize,
     },
+    /// One of these words, and no other text: they are compared for equality and have no order.
+    Words(&'static [&'static str]),
     /// A point in time.
     Time,
     /// Text by text.
@@ -81,6 +83,12 @@ impl Field {
         Self::new(name, Type::Text { max })
     }
 
+    /// A field that is one of `words`.
+    #[must_use]
+    pub fn words(name: &str, words: &'static [&'static str]) -> Self {
+        Self::new(name, Type::Words(words))
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -91,5 +99,12 @@ impl Field {
     #[must_use]
     pub fn of(&self) -> Type {
         self.of
+    }
+
+    pub(crate) fn listed(&self) -> Option<&'static [&'static str]> {
+        match self.of {
+            Type::Words(words) => Some(words),
+            _ => None,
+        }
     }
 }

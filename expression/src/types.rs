@@ -80,6 +80,7 @@ impl Size {
     pub(crate) fn of(declared: Type) -> Self {
         match declared {
             Type::Text { max } => Self::bytes(max * CHARACTER),
+            Type::Words(words) => Self::bytes(longest(words) * CHARACTER),
             Type::Map { max, key, value } => {
                 Self { bytes: (value * CHARACTER) as u64, key: (key * CHARACTER) as u64, len: max as u64 }
             }
@@ -96,13 +97,19 @@ impl Size {
     }
 }
 
+/// Characters of the longest of them; one that is newer than the schema is no longer than that, or a
+/// fault when it is bound.
+pub(crate) fn longest(words: &[&str]) -> usize {
+    words.iter().map(|word| word.chars().count()).max().unwrap_or(0)
+}
+
 impl From<Type> for Ty {
     fn from(declared: Type) -> Self {
         match declared {
             Type::Bool => Self::Bool,
             Type::Int => Self::Int,
             Type::Double => Self::Double,
-            Type::Text { .. } => Self::Text,
+            Type::Text { .. } | Type::Words(_) => Self::Text,
             Type::Time => Self::Time,
             Type::Map { .. } => Self::Map,
         }

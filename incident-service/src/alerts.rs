@@ -1,5 +1,6 @@
 //! Alerts: what detectors say, counted under their dedup key. A new one opens an incident.
 
+mod attributes;
 mod due;
 mod signal;
 

@@ -50,6 +50,7 @@ impl Rules {
         metrics::counter!("pulseops_incident_events_total").increment(events.len() as u64);
         metrics::counter!("pulseops_incident_events_of_unknown_service_total").increment(unknown);
         let mut matched = Vec::new();
+        let mut breaks = Breaks::of_batch(batch.len());
         for (record, event) in events.into_iter().enumerate() {
             let set: Option<&Arc<RuleSet>> = sets.get(&(event.org, event.service));
             matched.extend(set.and_then(|set| matches(record, event, set)));
@@ -146,6 +147,7 @@ fn signals(cx: &BatchCtx, batch: &[Delivered], decided: &Decided) -> Vec<Signal>
             title: fired.title.clone(),
             labels: rule.labels.0.clone(),
             attributes: fired.attributes.clone(),
+            value: fired.value,
             firings: fired.firings,
             cooldown_ms: rule.cooldown_ms,
             auto_resolve_ms: rule.quiet_ms(&service),

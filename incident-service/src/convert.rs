@@ -170,6 +170,8 @@ pub fn alert(row: &Alert) -> wire::Alert {
         last_at: Some(to_timestamp(row.last_at)),
         resolved_at: time(row.resolved_at),
         version: row.version,
+        attributes: row.attributes.0.clone(),
+        value: row.value,
     }
 }
 

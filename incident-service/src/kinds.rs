@@ -58,6 +58,11 @@ platform::words! {
     }
 }
 
+impl Severity {
+    /// As expressions spell them.
+    pub const WORDS: &'static [&'static str] = &["critical", "high", "medium", "low", "info"];
+}
+
 impl UrgencyRule {
     /// The urgency of an incident of this severity: critical and high are high unless the rule
     /// says otherwise.
@@ -102,7 +107,9 @@ mod tests {
 
     #[test]
     fn words_and_numbers_agree_with_the_contract() {
-        for word in ["critical", "high", "medium", "low", "info"] {
+        let all: Vec<&str> = Severity::ALL.iter().map(|severity| severity.as_str()).collect();
+        assert_eq!(all, Severity::WORDS);
+        for word in Severity::WORDS {
             let severity = Severity::parse(word).expect("known");
             let name = api::Severity::try_from(severity.wire()).expect("known").as_str_name();
             assert_eq!(name, format!("SEVERITY_{}", word.to_uppercase()));

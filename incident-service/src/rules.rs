@@ -20,6 +20,11 @@ use crate::store::services;
 /// Rules of one service at most, archived ones left out: the engine reads them all at once.
 const MAX_RULES: i64 = 500;
 
+/// What the rules in force of a service cost together at most, in the expressions' steps: they are all
+/// tried on one event, while others wait. Ordinary selections cost less than a hundred, those that
+/// match a pattern up to some thousands.
+pub(crate) const MAX_COST: i64 = 10 * expression::BUDGET as i64;
+
 pub async fn create(cx: &Ctx, conn: &mut AsyncPgConnection, draft: wire::Rule) -> Result<Rule> {
     let service_id = ServiceId::parse("rule.service_id", &draft.service_id)?;
     let service = services::find(conn, cx.org, service_id)
@@ -36,6 +41,7 @@ pub async fn create(cx: &Ctx, conn: &mut AsyncPgConnection, draft: wire::Rule) -
         slug: draft.slug.clone(),
         name: String::new(),
         selection: String::new(),
+        cost: 0,
         condition: Json(Condition::Each),
         group_by: Vec::new(),
         generation: 0,
@@ -60,6 +66,10 @@ pub async fn create(cx: &Ctx, conn: &mut AsyncPgConnection, draft: wire::Rule) -
         let detail = format!("a service has at most {MAX_RULES} rules");
         return Err(Error::field("rule.service_id", "too_many_rules", detail));
     }
+    if store::is_slug_archived(conn, cx.org, &rule.slug).await? {
+        return Err(Error::conflict("already_exists", "an archived rule has this slug; take another one"));
+    }
+    afford(conn, &rule).await?;
     store::insert(conn, &rule).await.map_err(slug_taken)?;
     Ok(rule)
 }
@@ -80,8 +90,12 @@ pub async fn update(
     cx.expect_version(rule.version)?;
     let (patch, mask) = (request.rule.as_ref(), request.update_mask.as_ref());
     let merged = proto::update("rule", &convert::rule(&rule), patch, mask)?;
-    let quiet_ms = rule.auto_resolve_ms;
+    let (quiet_ms, cost) = (rule.auto_resolve_ms, rule.cost_in_force());
     write(&mut rule, merged)?;
+    if rule.cost_in_force() > cost {
+        services::touch_rules(conn, cx.org, rule.service_id).await?;
+        afford(conn, &rule).await?;
+    }
     changed(cx, conn, &mut rule).await?;
     if rule.auto_resolve_ms != quiet_ms {
         let service = services::get(conn, cx.org, rule.service_id).await?;
@@ -89,6 +103,19 @@ pub async fn update(
         alerts::set_quiet(cx, conn, whose, rule.quiet_ms(&service)).await?;
     }
     Ok(rule)
+}
+
+/// Whether the rules of the service, which nobody else changes, still leave what this one costs.
+async fn afford(conn: &mut AsyncPgConnection, rule: &Rule) -> Result<()> {
+    let (cost, left) = (rule.cost_in_force(), MAX_COST - store::cost_beside(conn, rule).await?);
+    if cost <= left.max(0) {
+        return Ok(());
+    }
+    let detail = format!(
+        "evaluating this costs up to {cost} steps, and the enabled rules of the service leave {} of {MAX_COST}",
+        left.max(0)
+    );
+    Err(Error::field("rule.selection", "too_expensive", detail))
 }
 
 async fn changed(cx: &Ctx, conn: &mut AsyncPgConnection, rule: &mut Rule) -> Result<()> {
@@ -117,7 +144,8 @@ pub async fn get(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<Rul
 /// Takes what the contract lets callers set, compiled. What a window counts by another rule is
 /// another generation.
 fn write(rule: &mut Rule, from: wire::Rule) -> Result<()> {
-    compile("rule.", &from.selection, &from.dedup_key, &from.title)?;
+    let selection = compile("rule.", &from.selection, &from.dedup_key, &from.title)?;
+    check_group(&from.group_by)?;
     let condition = Json(convert::read_condition(from.condition)?);
     let counts_the_same =
         rule.selection == from.selection && rule.condition == condition && rule.group_by == from.group_by;
@@ -127,6 +155,7 @@ fn write(rule: &mut Rule, from: wire::Rule) -> Result<()> {
     rule.severity = Severity::from_wire(from.severity)
         .ok_or_else(|| Error::field("rule.severity", "required", "must be set"))?;
     rule.selection = from.selection;
+    rule.cost = i64::try_from(selection.cost()).unwrap_or(i64::MAX);
     rule.condition = condition;
     rule.group_by = from.group_by;
     rule.name = from.name;
@@ -137,6 +166,19 @@ fn write(rule: &mut Rule, from: wire::Rule) -> Result<()> {
     rule.disabled = from.disabled;
     rule.labels = Json(from.labels);
     Ok(())
+}
+
+/// Whether each is an attribute's name, and not the path that an expression reads it by.
+fn check_group(group_by: &[String]) -> Result<()> {
+    let path_of = |text: &str| {
+        let name = text.strip_prefix("event.").unwrap_or(text).strip_prefix("attributes.")?;
+        Some(format!("is the name of an attribute, without its path: write {name}"))
+    };
+    let fault = |(index, text): (usize, &String)| {
+        Some(FieldError::new(format!("rule.group_by[{index}]"), "invalid_name", path_of(text)?))
+    };
+    let faults: Vec<FieldError> = group_by.iter().enumerate().filter_map(fault).collect();
+    if faults.is_empty() { Ok(()) } else { Err(Error::fields(faults)) }
 }
 
 fn event_names(selection: &Selection) -> Vec<String> {

@@ -55,6 +55,9 @@ pub async fn create(
         version: 1,
     };
     write(&mut service, draft, references)?;
+    if store::is_slug_archived(conn, cx.org, &service.slug).await? {
+        return Err(Error::conflict("already_exists", "an archived service has this slug; take another one"));
+    }
     store::insert(conn, &service).await.map_err(slug_taken)?;
     Ok(service)
 }

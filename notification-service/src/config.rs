@@ -93,11 +93,6 @@ pub struct Delivery {
     pub peer_timeout_ms: u64,
     /// How long a later message waits for an earlier one to the same destination.
     pub order_wait_ms: u64,
-    /// Mails that the channels of one organization may send in an hour, counted in each process; 0: no
-    /// limit. Whoever can register can enter a channel's address, so this bounds what strangers get
-    /// from this deployment. What is over it is tried again later, as after a failed attempt. People's
-    /// own addresses are proven and have no limit.
-    pub channel_mails_per_hour: u32,
     /// Test messages that one channel takes in an hour.
     pub tests_per_hour: u32,
     /// Whether contact methods and channels of kind `log` count as ways to reach somebody: only where
@@ -118,7 +113,6 @@ impl Default for Delivery {
             trust_team_ms: 10_000,
             peer_timeout_ms: 300,
             order_wait_ms: 60_000,
-            channel_mails_per_hour: 300,
             tests_per_hour: 20,
             log_channel: true,
         }

@@ -22,7 +22,6 @@ use crate::born::Nursery;
 use crate::channels::{Answer, Destination, Rendered, Verdict};
 use crate::config::Delivery;
 use crate::kinds::{AttemptOutcome, Kind, Status};
-use crate::mails::Mails;
 use crate::peers::Peers;
 use crate::retry::{Next, Policy};
 use crate::store;
@@ -41,7 +40,6 @@ pub struct Deliverer {
     addresses: Addresses,
     born: Nursery,
     source: Source,
-    mails: Mails,
     policy: Policy,
     timeout: Duration,
     trust_decision: TimeDelta,
@@ -102,7 +100,6 @@ impl Deliverer {
             addresses: addresses.clone(),
             born,
             source,
-            mails: Mails::new(config.channel_mails_per_hour),
             policy: Policy::new(config),
             timeout: Duration::from_millis(config.timeout_ms) + TIMEOUT_SLACK,
             trust_decision: millis(config.trust_decision_ms),
@@ -115,7 +112,7 @@ impl Deliverer {
         let cx = self.context(&job);
         let answer = match self.is_outdated(&cx, &job.row).await {
             true => None,
-            false => Some(self.deliver(&job, to).await),
+            false => Some(self.deliver(&cx, &job, to).await),
         };
         platform::failpoint!("delivery.after_send");
         let now = self.source.now();
@@ -170,7 +167,7 @@ impl Deliverer {
         leased::finish(conn, Self::TABLE, claim, Outcome::Done).await
     }
 
-    async fn deliver(&self, job: &Job, to: &Address) -> Answer {
+    async fn deliver(&self, cx: &Ctx, job: &Job, to: &Address) -> Answer {
         let to = match to {
             Ok(to) => to,
             Err(why) => return Answer::refused(*why),
@@ -181,21 +178,12 @@ impl Deliverer {
         {
             metrics::histogram!("pulseops_notification_first_attempt_seconds").record(waited.as_secs_f64());
         }
-        // A person's address was proven to be theirs; a page to it is never held back.
-        if job.row.kind == Kind::Email
-            && job.row.channel_id.is_some()
-            && let Err(wait) = self.mails.take(job.row.org_id, now)
-        {
-            return Answer::not_before(
-                wait,
-                "the mails of this hour to the organization's channels are used up",
-            );
-        }
         let message = Rendered {
             key: job.row.key.clone(),
             subject: job.message.subject.clone(),
             text: job.message.text_body.clone(),
             json: job.message.json_body.clone(),
+            trace: cx.trace.child(&self.source).to_string(),
         };
         let delivered = self.addresses.ways.of(job.row.kind).deliver(to, &message, now);
         match tokio::time::timeout(self.timeout, delivered).await {

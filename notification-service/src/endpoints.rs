@@ -68,7 +68,7 @@ macro_rules! endpoint {
     };
 }
 
-// Who may change channels answers for their addresses; mails have a limit for each organization.
+// Who may change channels answers for their addresses; test messages have a limit.
 endpoint!(Channel, Table::Channels, Via::Channel, |_: &Channel| true);
 endpoint!(ContactMethod, Table::ContactMethods, Via::Method, |row: &ContactMethod| {
     row.verified_at.is_some()

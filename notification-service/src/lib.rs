@@ -28,7 +28,6 @@ mod endpoints;
 mod grpc;
 mod ids;
 mod kinds;
-mod mails;
 mod notes;
 mod notifications;
 mod peers;

@@ -1,14 +1,18 @@
 //! What an incident's timeline is told, as it can wait in a row.
 
 use platform::secret::sha256_hex;
-use proto::incident::v1::{NotificationData, TimelineKind};
+use proto::incident::v1::record_step_request::Data;
+use proto::incident::v1::{NoteData, NotificationData, TimelineKind};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::kinds::{AttemptOutcome, Status};
+use crate::kinds::{AttemptOutcome, Kind, Status};
 use crate::store::attempts::Attempt;
 use crate::store::notifications::Notification;
+
+/// Outcome of somebody who is named and not told this way.
+const LEFT_OUT: &str = "left_out";
 
 /// One entry of a timeline; told again under the same key it is the same entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,7 +52,7 @@ impl Note {
             notification_id: String::new(),
             method: method.to_owned(),
             recipient,
-            outcome: "left_out".to_owned(),
+            outcome: LEFT_OUT.to_owned(),
             detail: why.to_owned(),
         }
     }
@@ -64,23 +68,30 @@ impl Note {
         }
     }
 
-    /// The entry's kind.
+    /// The entry's kind. Whom a message leaves out is no failure: others have it.
     pub fn kind(&self) -> TimelineKind {
         match Status::parse(&self.outcome) {
             Some(Status::Delivered) => TimelineKind::Notified,
+            _ if self.outcome == LEFT_OUT => TimelineKind::Note,
             _ => TimelineKind::NotificationFailed,
         }
     }
 
     /// The entry's content.
-    pub fn data(self) -> NotificationData {
-        NotificationData {
+    pub fn data(self) -> Data {
+        if self.outcome == LEFT_OUT {
+            let by = Kind::parse(&self.method).map_or(String::new(), |kind| format!(" by {}", kind.as_str()));
+            return Data::Note(NoteData {
+                text: format!("not told{by}: {} ({})", self.recipient, self.detail),
+            });
+        }
+        Data::Notification(NotificationData {
             notification_id: self.notification_id,
             method: self.method,
             recipient: self.recipient,
             outcome: self.outcome,
             detail: self.detail,
-        }
+        })
     }
 }
 

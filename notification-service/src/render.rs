@@ -1,5 +1,6 @@
 //! A page as text for people and as JSON for programs: pure.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -14,6 +15,9 @@ const MAX_SUBJECT: usize = 200;
 /// Of a description, a text shows at most this many characters.
 const MAX_DESCRIPTION: usize = 2_000;
 
+/// Of what fired, a text shows at most this many attributes, their values cut at so many characters.
+const MAX_ATTRIBUTES: (usize, usize) = (10, 100);
+
 /// What a message says, before it gets a key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Content {
@@ -25,7 +29,8 @@ pub struct Content {
 /// A page about an incident. `message` is what the workflow's author wrote, or empty.
 ///
 /// The JSON form is `{"type": "incident.page", "timestamp", "data"}` as Standard Webhooks recommends;
-/// `data` holds the incident as REST shows it, `service`, `team`, `policy`, `level`, `round` and `message`.
+/// `data` holds the incident as REST shows it, `service`, `team`, `policy`, `level`, `round`, `message` and
+/// `attributes`: docs/webhooks.md.
 ///
 /// # Errors
 /// Internal, when the incident cannot be written as JSON.
@@ -47,6 +52,7 @@ pub fn page(
         "level": escalation.map(|escalation| escalation.level),
         "round": escalation.map(|escalation| escalation.round),
         "message": said,
+        "attributes": event.attributes,
     });
     Ok(Content {
         text: text(event, incident, said),
@@ -135,12 +141,37 @@ fn text(event: &IncidentEvent, incident: &Incident, said: &str) -> String {
         let description: String = incident.description.chars().take(MAX_DESCRIPTION).collect();
         let _ = write!(text, "\n{description}\n");
     }
+    write_attributes(&mut text, &event.attributes);
     text
+}
+
+fn write_attributes(text: &mut String, attributes: &BTreeMap<String, String>) {
+    if attributes.is_empty() {
+        return;
+    }
+    let (most, length) = MAX_ATTRIBUTES;
+    text.push_str("\nAttributes:\n");
+    for (name, value) in attributes.iter().take(most) {
+        let value = if value.chars().nth(length).is_some() {
+            format!("{}…", cleaned(value, length - 1))
+        } else {
+            cleaned(value, length)
+        };
+        let _ = writeln!(text, "  {}: {value}", cleaned(name, length));
+    }
+    if attributes.len() > most {
+        let _ = writeln!(text, "  and {} more", attributes.len() - most);
+    }
 }
 
 /// Titles come from events: control characters end as spaces, so that no header can be smuggled in.
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_SUBJECT).collect()
+    cleaned(text, MAX_SUBJECT)
+}
+
+/// The first `max` characters of `text`, control characters as spaces.
+fn cleaned(text: &str, max: usize) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(max).collect()
 }
 
 #[cfg(test)]
@@ -204,6 +235,20 @@ mod tests {
         assert_eq!(json["data"]["service"]["name"], "payment");
         assert_eq!(json["data"]["team"], Value::Null);
         assert_eq!(json["data"]["level"], 2);
+    }
+
+    #[test]
+    fn a_page_says_what_fired() {
+        let (mut event, incident) = event();
+        event.attributes = (0..12).map(|n| (format!("a{n:02}"), "x\n".repeat(n * 10))).collect();
+        let content = page(&event, &incident, "", now()).expect("rendered");
+        let shown = content.text.split_once("\nAttributes:\n").expect("attributes").1;
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!((lines.len(), lines[0], lines[10]), (11, "  a00: ", "  and 2 more"));
+        assert_eq!(lines[1].trim_end(), format!("  a01: {}", "x ".repeat(10).trim_end()));
+        assert_eq!((lines[9].chars().count(), lines[9].ends_with('…')), ("  a09: ".len() + 100, true));
+        let json: Value = serde_json::from_str(&content.json).expect("json");
+        assert_eq!(json["data"]["attributes"], json!(event.attributes));
     }
 
     #[test]

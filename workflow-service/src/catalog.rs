@@ -12,6 +12,7 @@ use moka::sync::Cache;
 use platform::error::{Error, Result};
 use uuid::Uuid;
 
+use crate::breaks::Breaks;
 use crate::condition::Condition;
 use crate::convert;
 use crate::policies;
@@ -81,11 +82,12 @@ impl Compiled {
         let known: Vec<_> = found.iter().map(|it| self.workflows.get(&(it.id, it.version))).collect();
         let unknown = found.iter().zip(&known).filter(|(_, known)| known.is_none());
         let unknown: Vec<Key> = unknown.map(|(it, _)| (it.org_id, it.id)).collect();
-        let mut loaded = HashMap::new();
+        let (mut loaded, mut breaks) = (HashMap::new(), Breaks::begin());
         for row in workflow_rows::find_of_all(conn, &unknown).await? {
             let (key, entry) = ((row.org_id, row.id), candidate(&row));
             self.workflows.insert((row.id, row.version), entry.clone());
             loaded.insert(key, entry);
+            breaks.take(conn).await?;
         }
         for (it, known) in found.into_iter().zip(known) {
             let entry = known.or_else(|| loaded.remove(&(it.org_id, it.id)));

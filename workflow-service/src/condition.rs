@@ -20,9 +20,9 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
             Field::new("number", Type::Int),
             Field::text("title", 255),
             Field::text("description", 16_000),
-            Field::text("severity", 16),
-            Field::text("urgency", 16),
-            Field::text("status", 16),
+            Field::words("severity", &["critical", "high", "medium", "low", "info"]),
+            Field::words("urgency", &["high", "low"]),
+            Field::words("status", &["triggered", "acknowledged", "resolved"]),
             Field::text("service", 255),
             Field::text("service_id", 36),
             Field::text("team", 255),
@@ -56,6 +56,11 @@ impl Condition {
             _ => Some(Expression::compile(text, &SCHEMA)?),
         };
         Ok(Self { expression, failed: AtomicBool::new(false) })
+    }
+
+    /// Steps that one incident takes at worst.
+    pub fn cost(&self) -> u64 {
+        self.expression.as_ref().map_or(0, Expression::cost)
     }
 
     /// Whether the condition holds for `incident`. One that reads a label which the incident does
@@ -128,7 +133,7 @@ mod tests {
             ("incident.severity in ['low', 'info']", false),
             ("incident.labels.region == 'eu' && incident.number > 11", true),
             ("has(incident.labels.tier) && incident.labels.tier == '1'", false),
-            ("incident.title.contains('charge') || incident.urgency == ''", true),
+            ("incident.title.contains('charge') || incident.urgency != 'high'", true),
             ("incident.attributes.size() == 0 && incident.reopen_count == 0", true),
         ];
         for (text, expected) in cases {
@@ -172,6 +177,9 @@ mod tests {
             "event.name == 'x'",
             "incident.number",
             "nope(incident.title)",
+            "incident.severity >= 'high'",
+            "incident.status in ['open']",
+            "incident.urgency == 'HIGH'",
         ] {
             assert!(Condition::compile(text).is_err(), "{text}");
         }

@@ -13,6 +13,7 @@ use proto::events::v1::IncidentEvent;
 use proto::topics;
 use uuid::Uuid;
 
+use crate::breaks::Breaks;
 use crate::catalog::Compiled;
 use crate::engine::{Record, State};
 use crate::executor::Lanes;
@@ -78,17 +79,19 @@ impl Handler for Responder {
         }
         let applied = states::find_of_all(conn, &keys).await?;
         let catalog = self.compiled.catalog(conn, &events).await?;
-        let plan = {
-            let rules = Rules {
-                catalog: &catalog,
-                built_in: &self.built_in,
-                max_depth: self.max_depth,
-                now: cx.now,
-                replay: cx.replay,
-                source: &cx.source,
-            };
-            response::decide(&events, &applied, &rules)?
+        let rules = Rules {
+            catalog: &catalog,
+            built_in: &self.built_in,
+            max_depth: self.max_depth,
+            now: cx.now,
+            replay: cx.replay,
+            source: &cx.source,
         };
+        let (mut plan, mut breaks) = (Plan::default(), Breaks::of_batch(events.len()));
+        for event in &events {
+            plan.apply(event, &applied, &rules)?;
+            breaks.take(conn).await?;
+        }
         self.carry_out(cx, conn, plan).await
     }
 }

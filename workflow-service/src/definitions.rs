@@ -119,7 +119,7 @@ fn check_http(path: &str, step: &pb::HttpStep, egress: &Egress, faults: &mut Fau
 fn check_template(field: String, text: &str, faults: &mut Faults) {
     if let Some(name) = template::unknown_placeholder(text) {
         let names = template::NAMES.join(", ");
-        let detail = format!("{{{name}}} is not one of {names}, labels.<name>");
+        let detail = format!("{{{name}}} is not one of {names}, labels.<name>, attributes.<name>");
         faults.add(&field, "unknown_placeholder", detail);
     }
 }

@@ -16,6 +16,8 @@ use crate::program::{Http, Kind, Op, Program, Then};
 /// Tries of one http step whose outcome nobody knows (the process was killed meanwhile) before it
 /// counts as failed: an endpoint that takes us down with it must not do so for ever.
 const MAX_LOST: u32 = 5;
+/// An endpoint may ask for patience, but not for more than this.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 /// Where a run stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -179,7 +181,7 @@ impl State {
             Outcome::NobodyReachable(detail) => {
                 self.done(program, op, detail, Some(Entry::NobodyReachable), now)
             }
-            Outcome::Failed(detail) => match self.retry(op, random) {
+            Outcome::Failed { detail, after } => match self.retry(op, after, random) {
                 Some(wait) => self.try_again(op, detail, now + wait),
                 None => Some(self.failed(program, op, detail, now)),
             },
@@ -225,13 +227,14 @@ impl State {
 
     /// The wait before another try; `None` when there is none. A try whose outcome nobody knows may
     /// have been made and counts; only in place of a lost last one there is one more.
-    fn retry(&self, op: &Op, random: f64) -> Option<TimeDelta> {
+    fn retry(&self, op: &Op, after: Option<Duration>, random: f64) -> Option<TimeDelta> {
         let backoff = match op {
             Op::Http(http) if self.attempt >= http.max_attempts => return None,
             Op::Http(http) => http.backoff(),
             _ => Backoff::PEER,
         };
-        Some(delta(backoff.delay(self.attempt.max(1), random)))
+        let asked = after.unwrap_or_default().min(MAX_RETRY_AFTER);
+        Some(delta(backoff.delay(self.attempt.max(1), random).max(asked)))
     }
 
     /// Every failed try of an endpoint is written down; of our own services' absence the first is

@@ -185,7 +185,7 @@ impl Executor {
     /// What the failure of a peer means for the step.
     fn peer_failed(&self, error: &Error) -> Outcome {
         if crate::peers::may_pass(error) {
-            Outcome::Failed(error.detail.clone())
+            Outcome::Failed { detail: error.detail.clone(), after: None }
         } else {
             Outcome::Refused(error.detail.clone())
         }

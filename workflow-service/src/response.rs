@@ -137,34 +137,36 @@ pub struct Rules<'a> {
     pub source: &'a Source,
 }
 
-/// Decides a batch. `applied` is what was applied before of its incidents: what is not newer is left
-/// out, unless it is replayed and what it asks for is still wanted.
-///
-/// # Errors
-/// Internal, when a program cannot be written.
-pub fn decide(events: &[Event], applied: &HashMap<Key, IncidentState>, rules: &Rules<'_>) -> Result<Plan> {
-    let mut plan = Plan::default();
-    for event in events {
-        let known = plan.states.get(&event.key).or_else(|| applied.get(&event.key));
+impl Plan {
+    /// Adds what follows from the batch's next event. `applied` is what was applied before the batch of
+    /// its incidents: what is not newer is left out, unless it is replayed and what it asks for is still
+    /// wanted.
+    ///
+    /// # Errors
+    /// Internal, when a program cannot be written.
+    pub fn apply(
+        &mut self,
+        event: &Event,
+        applied: &HashMap<Key, IncidentState>,
+        rules: &Rules<'_>,
+    ) -> Result<()> {
+        let known = self.states.get(&event.key).or_else(|| applied.get(&event.key));
         match known.filter(|known| known.version >= event.version) {
-            None => plan.remember(event),
+            None => self.remember(event),
             Some(known) if rules.replay && still_stands(event, &known.status) => {}
             Some(known) => {
                 if rules.replay {
                     tracing::info!(incident.id = %event.key.1, event.what, known.status, "a replayed event is out of date");
                 }
-                continue;
+                return Ok(());
             }
         }
         if let Some(cancel) = cancel(event) {
-            plan.cancel(cancel, rules.now);
+            self.cancel(cancel, rules.now);
         }
-        plan.start(event, rules)?;
+        self.start(event, rules)
     }
-    Ok(plan)
-}
 
-impl Plan {
     fn remember(&mut self, event: &Event) {
         let incident = event.payload.incident.as_ref();
         let status = incident.and_then(|it| convert::incident_status(it.status()));

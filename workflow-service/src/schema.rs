@@ -89,6 +89,7 @@ diesel::table! {
         name -> Text,
         triggers -> Array<Text>,
         condition -> Text,
+        cost -> Int8,
         service_ids -> Array<Uuid>,
         hold_paging_ms -> Int8,
         steps -> Bytea,

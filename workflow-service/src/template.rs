@@ -9,10 +9,11 @@ use proto::incident::v1::Incident;
 
 use crate::convert;
 
-/// The placeholders beside `labels.<name>`.
+/// The placeholders beside `labels.<name>` and `attributes.<name>`.
 pub const NAMES: [&str; 6] =
     ["incident.id", "incident.number", "incident.title", "incident.severity", "service.slug", "service.name"];
 const LABELS: &str = "labels.";
+const ATTRIBUTES: &str = "attributes.";
 /// What may stand in a URL's path segment or query value as it is (RFC 3986, unreserved).
 const URL: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -36,8 +37,8 @@ enum Piece<'t> {
 
 /// The first placeholder in `text` that is not one of ours.
 pub fn unknown_placeholder(text: &str) -> Option<&str> {
-    placeholders(text)
-        .find(|name| !NAMES.contains(name) && name.strip_prefix(LABELS).is_none_or(str::is_empty))
+    let is_of = |name: &str, map: &str| name.strip_prefix(map).is_some_and(|key| !key.is_empty());
+    placeholders(text).find(|name| !NAMES.contains(name) && !is_of(name, LABELS) && !is_of(name, ATTRIBUTES))
 }
 
 /// Whether `text` needs the slug of the service, which an incident's snapshot does not hold.
@@ -81,6 +82,7 @@ fn is_name_byte(b: u8) -> bool {
 pub struct Values {
     named: BTreeMap<&'static str, String>,
     labels: BTreeMap<String, String>,
+    attributes: BTreeMap<String, String>,
 }
 
 impl Values {
@@ -97,10 +99,15 @@ impl Values {
             slug.to_owned(),
             service.to_owned(),
         ];
-        Self { named: NAMES.into_iter().zip(values).collect(), labels: incident.labels.clone() }
+        Self {
+            named: NAMES.into_iter().zip(values).collect(),
+            labels: incident.labels.clone(),
+            attributes: event.attributes.clone(),
+        }
     }
 
-    /// `text` with its placeholders filled in. A label that the incident does not carry is empty.
+    /// `text` with its placeholders filled in. A label or attribute that the incident does not carry is
+    /// empty.
     pub fn render(&self, text: &str, escape: Escape) -> String {
         self.render_within(text, escape, usize::MAX).unwrap_or_default()
     }
@@ -121,9 +128,10 @@ impl Values {
     }
 
     fn value(&self, name: &str) -> &str {
-        let value = match name.strip_prefix(LABELS) {
-            Some(label) => self.labels.get(label),
-            None => self.named.get(name),
+        let value = match (name.strip_prefix(LABELS), name.strip_prefix(ATTRIBUTES)) {
+            (Some(label), _) => self.labels.get(label),
+            (None, Some(attribute)) => self.attributes.get(attribute),
+            (None, None) => self.named.get(name),
         };
         value.map_or("", String::as_str)
     }
@@ -166,8 +174,12 @@ mod tests {
             ..Incident::default()
         };
         let service = Reference { id: String::new(), name: "Payment".to_owned() };
-        let event =
-            IncidentEvent { incident: Some(incident), service: Some(service), ..IncidentEvent::default() };
+        let event = IncidentEvent {
+            incident: Some(incident),
+            service: Some(service),
+            attributes: [("http.status".to_owned(), "5 02".to_owned())].into(),
+            ..IncidentEvent::default()
+        };
         Values::new(&event, "payment")
     }
 
@@ -185,6 +197,7 @@ mod tests {
                 Escape::Json,
                 r#"{"t":"\"Charges\" fail & burn","n":7}"#,
             ),
+            ("/{attributes.http.status}{attributes.none}", Escape::Url, "/5%2002"),
             ("{service.slug}/{service.name}{labels.none}", Escape::None, "payment/Payment"),
             ("{ {} {incident} {X} {incident.number", Escape::None, "{ {}  {X} {incident.number"),
         ];
@@ -198,6 +211,7 @@ mod tests {
         assert_eq!(unknown_placeholder("{incident.id} {labels.a.b/c} {\"a\": {}}"), None);
         assert_eq!(unknown_placeholder("{incident.id} {incident.nope}"), Some("incident.nope"));
         assert_eq!(unknown_placeholder("{labels.}"), Some("labels."));
+        assert_eq!(unknown_placeholder("{attributes.region}{attributes.}"), Some("attributes."));
         assert!(needs_slug("x{service.slug}") && !needs_slug("{service.name}"));
     }
 

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use diesel_async::AsyncPgConnection;
 
+use crate::condition::Condition;
 use crate::convert;
 use crate::definitions::Faults;
 use crate::references::{self, References, UNKNOWN};
@@ -19,17 +20,23 @@ pub use rows::archive;
 /// Workflows of an organization that are not archived: every incident is held against them.
 pub const MAX_LIVE: i64 = 200;
 
+/// What the conditions of an organization's enabled workflows cost together at most, in the
+/// expressions' steps: they are all tried on one incident, while others wait. Ordinary conditions cost
+/// less than a hundred, those that match a pattern up to some ten thousands.
+const MAX_COST: i64 = 10 * expression::BUDGET as i64;
+
 /// Creates a workflow whose references have been checked.
 ///
 /// # Errors
 /// Conflict `already_exists` when the slug is taken; Invalid for a policy that does not exist, for a
-/// masked header, and `too_many_workflows`.
+/// masked header, `too_many_workflows` and `too_expensive`.
 pub async fn create(
     cx: &Ctx,
     conn: &mut AsyncPgConnection,
     vault: &Vault,
     input: &pb::Workflow,
 ) -> Result<pb::Workflow> {
+    rows::lock_live(conn, cx.org.uuid()).await?;
     if rows::count_live(conn, cx.org.uuid()).await? >= MAX_LIVE {
         let detail =
             format!("an organization has at most {MAX_LIVE} workflows; archive one that is not needed");
@@ -39,6 +46,7 @@ pub async fn create(
     let id = cx.id();
     let steps = vault.seal_steps(Owner { org: cx.org.uuid(), workflow: id }, &input.steps, &[])?;
     let created = row(cx, id, input, &steps, 1)?;
+    afford(conn, &created).await?;
     rows::insert(conn, &created).await?;
     convert::workflow(created)
 }
@@ -101,12 +109,35 @@ pub async fn update(
     let steps = vault.seal_steps(owner, &merged.steps, &convert::sealed_steps(&before)?)?;
     let after = rows::Workflow {
         created_at: before.created_at,
-        created_by: before.created_by,
+        created_by: before.created_by.clone(),
         archived_at: before.archived_at,
         ..row(cx, id, &merged, &steps, before.version + 1)?
     };
+    if after.cost_in_force() > before.cost_in_force() {
+        rows::lock_live(conn, cx.org.uuid()).await?;
+        afford(conn, &after).await?;
+    }
     rows::update(conn, &after).await?;
     convert::workflow(after)
+}
+
+/// Whether the live workflows, which nobody else changes, still leave what this one costs.
+async fn afford(conn: &mut AsyncPgConnection, row: &rows::Workflow) -> Result<()> {
+    let (cost, left) = (row.cost_in_force(), MAX_COST - rows::cost_beside(conn, row).await?);
+    if cost <= left.max(0) {
+        return Ok(());
+    }
+    let detail = format!(
+        "evaluating this costs up to {cost} steps, and the enabled workflows leave {} of {MAX_COST}",
+        left.max(0)
+    );
+    Err(Error::field("workflow.condition", "too_expensive", detail))
+}
+
+fn cost(condition: &str) -> Result<i64> {
+    let compiled = Condition::compile(condition)
+        .map_err(|fault| Error::field("workflow.condition", "invalid_expression", fault.to_string()))?;
+    Ok(i64::try_from(compiled.cost()).unwrap_or(i64::MAX))
 }
 
 /// `steps` are those of `input`, sealed.
@@ -119,6 +150,7 @@ fn row(cx: &Ctx, id: Uuid, input: &pb::Workflow, steps: &[pb::Step], version: i6
         name: input.name.clone(),
         triggers: input.triggers().map(|it| convert::trigger_name(it).to_owned()).collect(),
         condition: input.condition.clone(),
+        cost: cost(&input.condition)?,
         service_ids: parse_ids("workflow.service_ids", &input.service_ids)?,
         hold_paging_ms: input.hold_paging_ms,
         steps: convert::steps_bytes(steps),

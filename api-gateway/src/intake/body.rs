@@ -100,6 +100,10 @@ impl Sent {
         !self.gzip && self.bytes.len() <= SMALL
     }
 
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Takes the compression off; at most `limit` bytes may come out.
     pub fn expand(self, limit: usize) -> Result<Self, Refusal> {
         if !self.gzip {

@@ -23,6 +23,8 @@ const CACHED: u64 = 100_000;
 const NAMES_A_CALL: usize = 1000;
 /// How long its answers are waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Characters of an unknown name that the refusal repeats.
+const NAME_REPEATED: usize = 64;
 
 #[derive(Clone)]
 pub struct Services {
@@ -119,7 +121,7 @@ fn service_of(
     name: &str,
     bound: Option<Uuid>,
 ) -> Result<Uuid, Rejected> {
-    let refuse = |code, reason| Err(Rejected::new(index, "service", code, reason));
+    let refuse = |code, reason: &str| Err(Rejected::new(index, "service", code, reason));
     match found {
         Some(Found::Service(id) | Found::Archived(id)) if bound.is_some_and(|bound| bound != *id) => {
             refuse("service_mismatch", "is not the service of this integration key")
@@ -127,8 +129,14 @@ fn service_of(
         Some(Found::Service(id)) => Ok(*id),
         Some(Found::Archived(_)) => refuse("archived_service", "is archived"),
         None if name.is_empty() => refuse(validate::code::REQUIRED, "is required"),
-        Some(Found::Unknown) | None => refuse("unknown_service", "is not a service"),
+        Some(Found::Unknown) | None => {
+            refuse("unknown_service", &format!("\"{}\" is not a service", cut(name)))
+        }
     }
+}
+
+fn cut(name: &str) -> &str {
+    name.char_indices().nth(NAME_REPEATED).map_or(name, |(end, _)| &name[..end])
 }
 
 #[cfg(test)]
@@ -149,5 +157,13 @@ mod tests {
         assert_eq!(judge(Some(Found::Unknown), "a", None), Err("unknown_service"));
         assert_eq!(judge(None, "a", None), Err("unknown_service"));
         assert_eq!(judge(None, "", None), Err("required"));
+    }
+
+    #[test]
+    fn an_unknown_name_is_repeated_and_cut() {
+        let reason = |name: &str| service_of(0, None, name, None).expect_err("unknown").reason;
+        assert_eq!(reason("paymnet"), "\"paymnet\" is not a service");
+        assert_eq!(reason(&"é".repeat(65)), format!("\"{}\" is not a service", "é".repeat(64)));
+        assert_eq!(reason(&"é".repeat(64)), format!("\"{}\" is not a service", "é".repeat(64)));
     }
 }

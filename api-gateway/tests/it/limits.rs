@@ -81,29 +81,57 @@ async fn more_events_than_the_buffer_holds_are_never_taken() {
     encoded(&owner, "gzip", gzip(&"1\n".repeat(100_000))).await.problem(422, "too_many_events");
 }
 
-/// What is held before the buffer counts it is bounded, too: bodies that never end take up all the
-/// room that there is for large ones.
+/// What is held before the buffer counts it is bounded, too: bodies that never end take up the room
+/// that their organization has for large ones, and nobody else's.
 #[tokio::test]
 async fn large_bodies_wait_for_room_and_are_refused() {
-    let intake = IntakeConfig { body_limit_bytes: 1000, buffer_bytes: 3000, ..IntakeConfig::default() };
+    let intake = IntakeConfig { body_limit_bytes: 1000, buffer_bytes: 8000, ..IntakeConfig::default() };
     let world = World::with(Config { intake, ..Config::default() }).await;
     world.service("payment").await;
-    let owner = world.user("owner");
+    let (owner, stranger) = (world.user("owner"), world.stranger());
+    stranger.create_service("payment").await;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let endless = || Body::from_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
     let send = |body: Body| {
         let owner = owner.clone();
         tokio::spawn(async move { owner.post("/v1/events", NDJSON, body).await })
     };
-    let held: Vec<_> = (0..cores.max(3)).map(|_| send(endless())).collect();
+    let share = cores.max(8).div_ceil(4);
+    let held: Vec<_> = (0..share).map(|_| send(endless())).collect();
     let answer = send(endless()).await.expect("answered");
     answer.problem(429, "intake_full");
     assert_eq!(answer.header("retry-after"), Some("1"));
+    let chunked = |id: &str| Body::from_stream(futures::stream::iter([Ok::<_, std::io::Error>(event(id))]));
+    assert_eq!(stranger.post("/v1/events", NDJSON, chunked("a")).await.taken(), (1, vec![]));
     // A body that says that it is small needs no room.
     assert_eq!(owner.post("/v1/events", NDJSON, event("1")).await.taken(), (1, vec![]));
     held.iter().for_each(tokio::task::JoinHandle::abort);
-    let chunks = futures::stream::iter([Ok::<_, std::io::Error>(event("2"))]);
-    assert_eq!(owner.post("/v1/events", NDJSON, Body::from_stream(chunks)).await.taken(), (1, vec![]));
+    assert_eq!(owner.post("/v1/events", NDJSON, chunked("2")).await.taken(), (1, vec![]));
+}
+
+/// Reading is for those that can be read at once, however long services are looked up.
+#[tokio::test]
+async fn whoever_waits_for_services_keeps_nobody_from_reading() {
+    let world = World::new().await;
+    world.service("payment").await;
+    let owner = world.user("owner");
+    assert_eq!(encoded(&owner, "gzip", gzip(&event("1"))).await.taken(), (1, vec![]));
+    let held = world.hold_services().await;
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let waiting: Vec<_> = (0..cores)
+        .map(|number| {
+            let (caller, body) =
+                (world.stranger(), event("x").replace("payment", &format!("made-up-{number}")));
+            tokio::spawn(async move { encoded(&caller, "gzip", gzip(&body)).await })
+        })
+        .collect();
+    world.until_looking_up().await;
+    assert_eq!(encoded(&owner, "gzip", gzip(&event("2"))).await.taken(), (1, vec![]));
+    assert!(waiting.iter().all(|request| !request.is_finished()));
+    held.release().await;
+    for request in waiting {
+        request.await.expect("answered");
+    }
 }
 
 /// One byte that the database cannot store must not decide whether anybody is paged.

@@ -169,24 +169,33 @@ impl World {
 
     /// Waits until an append has reached the database and waits there.
     pub async fn until_appending(&self) {
+        self.until_locked(APPEND).await;
+    }
+
+    /// Waits until somebody looks services up in the database and waits there.
+    pub async fn until_looking_up(&self) {
+        self.until_locked("%services%").await;
+    }
+
+    async fn until_locked(&self, query: &str) {
         let admin = self.db.admin().await;
-        eventually(SOON, async || {
-            admin.query_opt(&waiting("pid"), &[]).await.expect("the activity").map(drop)
-        })
-        .await;
+        let sql = waiting("pid", query);
+        eventually(SOON, async || admin.query(&sql, &[]).await.expect("the activity").pop().map(drop)).await;
     }
 
     /// Ends the connection of every append that waits.
     pub async fn break_appends(&self) {
-        let sql = waiting("pg_terminate_backend(pid)");
+        let sql = waiting("pg_terminate_backend(pid)", APPEND);
         self.db.admin().await.query(&sql, &[]).await.expect("terminated");
     }
 }
 
-fn waiting(what: &str) -> String {
+const APPEND: &str = "SELECT append(%";
+
+fn waiting(what: &str, query: &str) -> String {
     format!(
         "SELECT {what} FROM pg_stat_activity \
-         WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE 'SELECT append(%'"
+         WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '{query}'"
     )
 }
 

@@ -2,7 +2,7 @@
 
 use cel::common::ast::operators;
 
-use super::{Checked, Checker};
+use super::{Checked, Checker, words};
 use crate::ast::Node;
 use crate::cost;
 use crate::fault::{At, Read};
@@ -51,6 +51,7 @@ impl Checker<'_> {
 
     pub(super) fn binary(&mut self, at: usize, operator: &str, left: &Node, right: &Node) -> Read<Checked> {
         let (a, b) = (self.check(left)?, self.check(right)?);
+        words::compared(at, operator, (left, a.words), (right, b.words))?;
         let cost = a.cost.saturating_add(b.cost).saturating_add(cost::NODE);
         let smaller = if a.size.total() < b.size.total() { a.size } else { b.size };
         let (ty, size, extra) = match operator {

@@ -5,6 +5,7 @@ mod faithful;
 mod language;
 mod messages;
 mod pinned;
+mod words;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -20,6 +21,7 @@ pub static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
             Field::new("value", Type::Double),
             Field::new("count", Type::Int),
             Field::new("urgent", Type::Bool),
+            Field::words("colour", &["red", "amber", "green"]),
             Field::new("at", Type::Time),
             Field::new("tags", Type::Map { max: 128, key: 128, value: 4096 }),
         ],
@@ -49,6 +51,7 @@ impl Message {
             self.value.map(|value| ("value", Value::Double(value))),
             Some(("count", Value::Int(self.count))),
             Some(("urgent", Value::Bool(true))),
+            Some(("colour", Value::Text("amber"))),
             Some(("at", Value::Time(at))),
             Some(("tags", Value::Map(&self.tags))),
         ];

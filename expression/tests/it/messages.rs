@@ -31,7 +31,11 @@ fn faults_are_pointed_at() {
         ("{'a': 1}.a == 1", 1, "maps and messages cannot be made here"),
         ("true && mesage.urgent", 9, "there is no variable mesage, only message"),
         ("message.kind == disk", 17, "text needs quotes: \"disk\""),
-        ("message.knd == 'x'", 9, "message has no field knd; it has kind, value, count, urgent, at, tags"),
+        (
+            "message.knd == 'x'",
+            9,
+            "message has no field knd; it has kind, value, count, urgent, colour, at, tags",
+        ),
         ("message.kind.name == 'x'", 14, "text has no fields"),
         ("message.kind.upper() == 'X'", 14, "there is no function upper; there are has, all, exists"),
         ("message.kind.startswith('X')", 14, "there is no function startswith; it is written startsWith"),

@@ -150,7 +150,8 @@ async fn open_incidents(
         alert.incident_id = Some(IncidentId(cx.id()));
         alert.version += 1;
         let actor = actor(&alert);
-        openings.push(Opening::of_alert(cx.clone(), service, actor, &alert, BTreeMap::new()));
+        let attributes = alert.attributes.0.clone();
+        openings.push(Opening::of_alert(cx.clone(), service, actor, &alert, attributes));
         changed.push(alert);
     }
     core::open(conn, openings).await?;

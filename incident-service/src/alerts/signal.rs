@@ -9,7 +9,7 @@ use platform::ctx::Ctx;
 use platform::error::Result;
 use platform::leased;
 
-use super::{TABLE, due_at};
+use super::{TABLE, attributes, due_at};
 use crate::announce;
 use crate::incidents::{self, Opening};
 use crate::json::{Actor, Json, Labels, Source};
@@ -37,8 +37,10 @@ pub struct Signal {
     pub severity: Severity,
     pub title: String,
     pub labels: Labels,
-    /// The last event's.
+    /// The last event's that met the condition.
     pub attributes: BTreeMap<String, String>,
+    /// The last event's that met the condition.
+    pub value: Option<f64>,
     /// How often the condition was met. 0: events only matched, which keeps an open alert from
     /// resolving itself and nothing else.
     pub firings: i64,
@@ -76,6 +78,8 @@ impl Signal {
             severity: self.severity,
             title: self.title.clone(),
             labels: Json(self.labels.clone()),
+            attributes: Json(attributes::kept(&self.attributes)),
+            value: self.value,
             count: self.firings,
             started_at: now,
             last_at: now,
@@ -152,6 +156,10 @@ impl Decision {
     /// when it came, gets it now.
     fn trigger_again(&mut self, signal: Signal, mut alert: Alert) {
         let before = alert.count;
+        if signal.firings > 0 {
+            alert.attributes = Json(attributes::kept(&signal.attributes));
+            alert.value = signal.value;
+        }
         alert.count += signal.firings;
         alert.last_at = signal.cx.now;
         alert.auto_resolve_ms = signal.auto_resolve_ms;

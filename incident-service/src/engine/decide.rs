@@ -92,7 +92,9 @@ pub struct Fired {
     pub firings: i64,
     /// Record of the event that met it last, else of the last that matched.
     pub record: usize,
+    /// Of the event that met it last.
     pub attributes: BTreeMap<String, String>,
+    pub value: Option<f64>,
 }
 
 /// What follows from a batch.
@@ -185,6 +187,7 @@ impl Signals {
                 firings: 0,
                 record: *record,
                 attributes: BTreeMap::new(),
+                value: None,
             });
         }
         let fired = &mut self.list[at];
@@ -195,6 +198,7 @@ impl Signals {
             fired.firings += 1;
             fired.title = rule.title(event, &set.service);
             fired.attributes = event.attributes.clone();
+            fired.value = event.value;
         }
     }
 }

@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use expression::{Bindings, EvalFault, Expression, Fault, Field, Schema, Type, Value};
 
+use crate::kinds::Severity;
+
 pub use expression::Pinned as Names;
 
 /// An event as expressions may read it; sizes are the limits of the contract's `Event`.
@@ -14,7 +16,7 @@ static SCHEMA: LazyLock<Schema> = LazyLock::new(|| {
             Field::text("id", 255),
             Field::text("service", 63),
             Field::text("name", 255),
-            Field::text("severity", 16),
+            Field::words("severity", Severity::WORDS),
             Field::new("value", Type::Double),
             Field::new("attributes", Type::Map { max: 128, key: 128, value: 4096 }),
             Field::new("time", Type::Time),

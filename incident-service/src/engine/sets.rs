@@ -1,10 +1,12 @@
 //! Compiled rules by service, kept until the version of the service's rule set moves.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use diesel_async::AsyncPgConnection;
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache;
 use platform::ctx::OrgId;
 use platform::error::Result;
 
@@ -94,6 +96,8 @@ impl CompiledRule {
             service: &service.slug,
             event_name: &event.name,
             event_dedup_key: &event.dedup_key,
+            event_severity: event.severity.as_str(),
+            event_value: event.value,
             attributes: &event.attributes,
         }
     }
@@ -132,10 +136,11 @@ impl RuleSet {
         pinned.iter().chain(&self.of_any_name).map(|index| (*index, &*self.rules[*index]))
     }
 
-    /// What it takes in memory, roughly and in bytes of expressions.
-    fn weight(&self) -> usize {
-        let rules: usize = self.rules.iter().map(|rule| RULE_WEIGHT + rule.row.selection.len()).sum();
-        RULE_WEIGHT + rules
+    /// What it takes in memory, roughly and in bytes: a compiled expression is many small nodes.
+    fn weight(&self) -> u32 {
+        let of_rule = |rule: &Arc<CompiledRule>| RULE_WEIGHT + rule.row.selection.chars().count() * 64;
+        let rules: usize = self.rules.iter().map(of_rule).sum();
+        u32::try_from(RULE_WEIGHT + rules).unwrap_or(u32::MAX)
     }
 }
 
@@ -145,16 +150,28 @@ pub type SetKey = (OrgId, ServiceId);
 /// Sets by service.
 pub type Sets = HashMap<SetKey, Arc<RuleSet>>;
 
-/// What sets weigh at most together before those that the batch at hand does not need go.
-const MAX_WEIGHT: usize = 8 << 20;
+/// What sets weigh at most together before those go that were used least recently. The largest set
+/// that a service can have is half of it.
+const MAX_WEIGHT: u64 = 256 << 20;
 /// Weight of a rule beside its expression.
 const RULE_WEIGHT: usize = 512;
 
 /// The compiled sets of a process. Cloning shares them.
-#[derive(Clone, Debug, Default)]
-pub struct RuleSets(Arc<Mutex<Sets>>);
+#[derive(Clone, Debug)]
+pub struct RuleSets(Cache<SetKey, Arc<RuleSet>>);
+
+impl Default for RuleSets {
+    fn default() -> Self {
+        Self::of_weight(MAX_WEIGHT)
+    }
+}
 
 impl RuleSets {
+    fn of_weight(max: u64) -> Self {
+        let cache = Cache::builder().eviction_policy(EvictionPolicy::lru());
+        Self(cache.weigher(|_, set: &Arc<RuleSet>| set.weight()).max_capacity(max).build())
+    }
+
     /// The sets of these services as committed now. Unknown services are left out; an archived one
     /// is there without rules.
     pub async fn load(
@@ -166,18 +183,17 @@ impl RuleSets {
         let versions = rules::set_versions(conn, keys).await?;
         let mut found = Sets::new();
         let mut stale: Vec<SetVersion> = Vec::new();
-        {
-            let known = self.sets();
-            for set in versions {
-                match known.get(&set.key()).filter(|known| known.version == set.version) {
-                    Some(current) => drop(found.insert(set.key(), current.clone())),
-                    None => stale.push(set),
-                }
+        for set in versions {
+            match self.0.get(&set.key()).filter(|known| known.version == set.version) {
+                Some(current) => drop(found.insert(set.key(), current)),
+                None => stale.push(set),
             }
         }
         if !stale.is_empty() {
-            found.extend(self.compile(conn, &stale, breaks).await?);
-            self.keep(&found);
+            for (key, set) in self.compile(conn, &stale, breaks).await? {
+                self.0.insert(key, set.clone());
+                found.insert(key, set);
+            }
         }
         Ok(found)
     }
@@ -194,7 +210,7 @@ impl RuleSets {
         let (services, rows) = rules::sets(conn, &keys).await?;
         let mut before: HashMap<RuleKey, Arc<CompiledRule>> = HashMap::new();
         for key in &keys {
-            let known = self.sets().get(key).cloned();
+            let known = self.0.get(key);
             before.extend(known.iter().flat_map(|set| &set.rules).map(|rule| (rule.row.key(), rule.clone())));
         }
         let mut compiled: HashMap<SetKey, Vec<Arc<CompiledRule>>> = HashMap::new();
@@ -214,19 +230,5 @@ impl RuleSets {
             (key, Arc::new(RuleSet::new(version, service, rules)))
         };
         Ok(services.into_iter().map(set).collect())
-    }
-
-    /// Remembers the sets of a batch; of the others as many as there is room for, all or none.
-    fn keep(&self, sets: &Sets) {
-        let mut known = self.sets();
-        known.extend(sets.iter().map(|(key, set)| (*key, set.clone())));
-        if known.values().map(|set| set.weight()).sum::<usize>() > MAX_WEIGHT {
-            known.retain(|key, _| sets.contains_key(key));
-        }
-    }
-
-    fn sets(&self) -> MutexGuard<'_, Sets> {
-        // Whole after every insert, so a panic elsewhere does not spoil it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,6 @@
 //! Text with {placeholders}, for dedup keys and titles. Checked when the rule is saved.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
@@ -20,6 +21,8 @@ enum Part {
     Service,
     EventName,
     EventDedupKey,
+    EventSeverity,
+    EventValue,
     Attribute(String),
 }
 
@@ -39,6 +42,8 @@ pub struct Facts<'a> {
     pub service: &'a str,
     pub event_name: &'a str,
     pub event_dedup_key: &'a str,
+    pub event_severity: &'a str,
+    pub event_value: Option<f64>,
     pub attributes: &'a BTreeMap<String, String>,
 }
 
@@ -78,22 +83,27 @@ impl Template {
         Ok(Self(parts))
     }
 
-    /// The text for one event. A missing attribute is empty.
+    /// The text for one event. A missing attribute or value is empty.
     pub fn render(&self, facts: &Facts<'_>) -> String {
         self.0.iter().map(|part| part.value(facts)).collect()
     }
 }
 
 impl Part {
-    fn value<'a>(&'a self, facts: &Facts<'a>) -> &'a str {
-        match self {
-            Self::Text(text) => text,
+    fn value<'a>(&'a self, facts: &Facts<'a>) -> Cow<'a, str> {
+        let text = match self {
+            Self::Text(text) => text.as_str(),
             Self::Rule => facts.rule,
             Self::Service => facts.service,
             Self::EventName => facts.event_name,
             Self::EventDedupKey => facts.event_dedup_key,
+            Self::EventSeverity => facts.event_severity,
+            Self::EventValue => {
+                return facts.event_value.map_or(Cow::Borrowed(""), |value| value.to_string().into());
+            }
             Self::Attribute(name) => facts.attributes.get(name).map_or("", String::as_str),
-        }
+        };
+        Cow::Borrowed(text)
     }
 }
 
@@ -138,6 +148,8 @@ fn placeholder(name: &str) -> Option<Part> {
         "service" => Some(Part::Service),
         "event.name" => Some(Part::EventName),
         "event.dedup_key" => Some(Part::EventDedupKey),
+        "event.severity" => Some(Part::EventSeverity),
+        "event.value" => Some(Part::EventValue),
         name => {
             let name = name.strip_prefix("event.").unwrap_or(name).strip_prefix("attributes.")?;
             (!name.is_empty()).then(|| Part::Attribute(name.to_owned()))
@@ -146,7 +158,7 @@ fn placeholder(name: &str) -> Option<Part> {
 }
 
 fn unknown(index: usize, name: &str) -> BadTemplate {
-    let known = "rule, service, event.name, event.dedup_key, attributes.<name>";
+    let known = "rule, service, event.name, event.dedup_key, event.severity, event.value, attributes.<name>";
     bad(index, format!("there is no placeholder {{{name}}}; there are {known}"))
 }
 
@@ -159,12 +171,18 @@ mod tests {
     use super::*;
 
     fn render(template: &str) -> String {
+        render_of(template, Some(95.5))
+    }
+
+    fn render_of(template: &str, event_value: Option<f64>) -> String {
         let attributes = BTreeMap::from([("region".to_owned(), "eu".to_owned())]);
         let facts = Facts {
             rule: "charges",
             service: "payment",
             event_name: "charge.failed",
             event_dedup_key: "order-7",
+            event_severity: "high",
+            event_value,
             attributes: &attributes,
         };
         Template::parse(template).expect("a good template").render(&facts)
@@ -178,6 +196,9 @@ mod tests {
             ),
             "payment/charges: charge.failed order-7 in eu",
         );
+        assert_eq!(render("{event.severity} at {event.value} %"), "high at 95.5 %");
+        assert_eq!(render_of("{event.value}", Some(90.0)), "90");
+        assert_eq!(render_of("[{event.value}]", None), "[]");
         assert_eq!(render("plain"), "plain");
         assert_eq!(render("{{{rule}}}"), "{charges}");
         assert_eq!(render(""), "");

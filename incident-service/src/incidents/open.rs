@@ -170,6 +170,8 @@ fn manual_alert(cx: &Ctx, service: &Service, severity: Severity, draft: &wire::I
         severity,
         title: draft.title.clone(),
         labels: Json(draft.labels.clone()),
+        attributes: Json::default(),
+        value: None,
         count: 1,
         started_at: cx.now,
         last_at: cx.now,

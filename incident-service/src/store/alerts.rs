@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, BigInt, Bool, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Bool, Double, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::{Error, Result};
@@ -36,6 +36,10 @@ pub struct Alert {
     pub severity: Severity,
     pub title: String,
     pub labels: Json<Labels>,
+    /// Of the last event that fired.
+    pub attributes: Json<Labels>,
+    /// Of the last event that fired.
+    pub value: Option<f64>,
     /// How often it was triggered.
     pub count: i64,
     pub started_at: DateTime<Utc>,
@@ -139,9 +143,9 @@ pub async fn last_resolved(
 const INSERT: &str = "
 INSERT INTO alerts (
     org_id, id, service_id, incident_id, source_kind, source_id, source_name, dedup_key, severity, title,
-    labels, count, started_at, last_at, auto_resolve_ms, version, due_at, status)
+    labels, attributes, value, count, started_at, last_at, auto_resolve_ms, version, due_at, status)
 SELECT k.*, 'firing'
-FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17) AS k";
+FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) AS k";
 
 /// Inserts alerts that were just triggered.
 pub async fn insert(conn: &mut AsyncPgConnection, rows: &[Alert]) -> Result<()> {
@@ -160,6 +164,8 @@ pub async fn insert(conn: &mut AsyncPgConnection, rows: &[Alert]) -> Result<()> 
         .bind::<Array<Text>, _>(column(rows, |row| row.severity))
         .bind::<Array<Text>, _>(column(rows, |row| row.title.as_str()))
         .bind::<Array<Jsonb>, _>(column(rows, |row| &row.labels))
+        .bind::<Array<Jsonb>, _>(column(rows, |row| &row.attributes))
+        .bind::<Array<Nullable<Double>>, _>(column(rows, |row| row.value))
         .bind::<Array<BigInt>, _>(column(rows, |row| row.count))
         .bind::<Array<Timestamptz>, _>(column(rows, |row| row.started_at))
         .bind::<Array<Timestamptz>, _>(column(rows, |row| row.last_at))
@@ -174,9 +180,9 @@ pub async fn insert(conn: &mut AsyncPgConnection, rows: &[Alert]) -> Result<()> 
 const UPDATE: &str = "
 UPDATE alerts a
 SET incident_id = k.incident_id, count = k.count, last_at = k.last_at, auto_resolve_ms = k.auto_resolve_ms,
-    version = k.version, due_at = k.due_at
-FROM unnest($1, $2, $3, $4, $5, $6, $7, $8)
-  AS k(org_id, id, incident_id, count, last_at, auto_resolve_ms, version, due_at)
+    version = k.version, due_at = k.due_at, attributes = k.attributes, value = k.value
+FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+  AS k(org_id, id, incident_id, count, last_at, auto_resolve_ms, version, due_at, attributes, value)
 WHERE a.org_id = k.org_id AND a.id = k.id";
 
 /// Writes what a further trigger changes of open alerts.
@@ -193,6 +199,8 @@ pub async fn update_open(conn: &mut AsyncPgConnection, rows: &[Alert]) -> Result
         .bind::<Array<Nullable<BigInt>>, _>(column(rows, |row| row.auto_resolve_ms))
         .bind::<Array<BigInt>, _>(column(rows, |row| row.version))
         .bind::<Array<Nullable<Timestamptz>>, _>(column(rows, |row| row.due_at))
+        .bind::<Array<Jsonb>, _>(column(rows, |row| &row.attributes))
+        .bind::<Array<Nullable<Double>>, _>(column(rows, |row| row.value))
         .execute(conn)
         .await?;
     Ok(())

@@ -23,6 +23,8 @@ pub struct Rule {
     pub slug: String,
     pub name: String,
     pub selection: String,
+    /// Steps that the selection takes at worst.
+    pub cost: i64,
     pub condition: Json<Condition>,
     pub group_by: Vec<String>,
     /// Moves when selection, condition or grouping change: older windows are void.
@@ -50,6 +52,11 @@ impl Rule {
         (self.org_id, self.id)
     }
 
+    /// What it adds to the cost of its service's events.
+    pub fn cost_in_force(&self) -> i64 {
+        if self.disabled || self.archived_at.is_some() { 0 } else { self.cost }
+    }
+
     /// After how long without a matching event its alerts resolve themselves: what it says, else what
     /// the service says.
     pub fn quiet_ms(&self, service: &Service) -> Option<i64> {
@@ -62,6 +69,13 @@ impl Rule {
 pub struct Filter {
     pub service_ids: Vec<ServiceId>,
     pub archived: bool,
+}
+
+/// Whether an archived rule has this slug.
+pub async fn is_slug_archived(conn: &mut AsyncPgConnection, org: OrgId, slug: &str) -> Result<bool> {
+    let holder = rules::table.filter(rules::org_id.eq(org)).filter(rules::slug.eq(slug));
+    let archived = holder.filter(rules::archived_at.is_not_null());
+    Ok(diesel::select(diesel::dsl::exists(archived)).get_result(conn).await?)
 }
 
 pub async fn insert(conn: &mut AsyncPgConnection, rule: &Rule) -> Result<()> {
@@ -80,6 +94,19 @@ SELECT count(*) AS number FROM rules WHERE org_id = $1 AND service_id = $2 AND a
 /// How many rules a service has, archived ones left out.
 pub async fn count(conn: &mut AsyncPgConnection, org: OrgId, service: ServiceId) -> Result<i64> {
     let query = sql(COUNT).bind::<SqlUuid, _>(org).bind::<SqlUuid, _>(service);
+    Ok(query.get_result::<Number>(conn).await?.number)
+}
+
+const COST_IN_FORCE: &str = "
+SELECT coalesce(sum(cost), 0)::int8 AS number FROM rules
+WHERE org_id = $1 AND service_id = $2 AND id <> $3 AND archived_at IS NULL AND NOT disabled";
+
+/// What the rules of a service that are in force cost together, this one left out.
+pub async fn cost_beside(conn: &mut AsyncPgConnection, rule: &Rule) -> Result<i64> {
+    let query = sql(COST_IN_FORCE)
+        .bind::<SqlUuid, _>(rule.org_id)
+        .bind::<SqlUuid, _>(rule.service_id)
+        .bind::<SqlUuid, _>(rule.id);
     Ok(query.get_result::<Number>(conn).await?.number)
 }
 

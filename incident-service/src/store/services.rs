@@ -46,6 +46,13 @@ pub struct Filter {
     pub archived: bool,
 }
 
+/// Whether an archived service has this slug.
+pub async fn is_slug_archived(conn: &mut AsyncPgConnection, org: OrgId, slug: &str) -> Result<bool> {
+    let holder = services::table.filter(services::org_id.eq(org)).filter(services::slug.eq(slug));
+    let archived = holder.filter(services::archived_at.is_not_null());
+    Ok(diesel::select(diesel::dsl::exists(archived)).get_result(conn).await?)
+}
+
 pub async fn insert(conn: &mut AsyncPgConnection, service: &Service) -> Result<()> {
     diesel::insert_into(services::table).values(service).execute(conn).await?;
     let set = (

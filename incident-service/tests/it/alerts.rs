@@ -30,6 +30,37 @@ async fn further_triggers_are_counted_and_open_nothing() {
 }
 
 #[tokio::test]
+async fn an_alert_shows_the_event_that_fired_last() {
+    let world = World::new().await;
+    let payment = world.payment().await;
+    let rule = wire::Rule {
+        auto_resolve_ms: Some(600_000),
+        title: "{event.severity}: {event.value}".to_owned(),
+        ..charges(&payment, count(2, 60))
+    };
+    world.create_rule(rule).await;
+    let of = |id: &str, region: &str, value: Option<f64>| {
+        let attributes = [("region".to_owned(), region.to_owned()), ("zero".to_owned(), "\0".to_owned())];
+        Event { attributes: attributes.into(), value, ..failed(id) }
+    };
+    let shown = async || {
+        let [alert] = &world.all_alerts().await[..] else { panic!("exactly one alert") };
+        (alert.attributes["region"].clone(), alert.value, alert.attributes["zero"].clone(), alert.count)
+    };
+    world.send(&payment, [of("a", "us", None), of("b", "eu", Some(4.5))]).await;
+    world.settle().await;
+    assert_eq!(shown().await, ("eu".to_owned(), Some(4.5), "\u{FFFD}".to_owned(), 1));
+    assert_eq!(world.all_alerts().await[0].title, "high: 4.5");
+    // It keeps the alert from resolving itself, and does not fire.
+    world.send(&payment, [of("c", "ap", Some(1.0))]).await;
+    world.settle().await;
+    assert_eq!(shown().await.0, "eu");
+    world.send(&payment, [of("d", "sa", None)]).await;
+    world.settle().await;
+    assert_eq!(shown().await, ("sa".to_owned(), None, "\u{FFFD}".to_owned(), 2));
+}
+
+#[tokio::test]
 async fn after_a_resolve_it_is_a_new_alert_and_a_new_incident() {
     let world = World::new().await;
     let payment = world.payment().await;

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use incident_service::consumers::{RULES, Rules};
 use incident_service::engine::{Breaks, RuleSets};
 use incident_service::kinds::ServiceId;
+use platform::bus::Delivered;
+use platform::consumer::{BatchCtx, Handler};
 use platform::error::Kind;
 use platform::rpc;
 use proto::incident::v1 as wire;
 
-use crate::world::{World, charges, count, each, mask, ok, refused};
+use crate::world::{World, charges, count, each, failed, mask, ok, refused};
 
 #[tokio::test]
 async fn a_bad_rule_is_pointed_at() {
@@ -25,6 +28,23 @@ async fn a_bad_rule_is_pointed_at() {
     let faults: Vec<(&str, &str)> = error.fields.iter().map(|f| (f.field.as_str(), f.code)).collect();
     assert_eq!(faults, [("rule.selection", "invalid_expression"), ("rule.dedup_key", "invalid_template")]);
     assert!(error.fields[0].detail.starts_with("line 1, column 22:"), "{}", error.fields[0].detail);
+}
+
+#[tokio::test]
+async fn a_group_is_by_names_of_attributes() {
+    let world = World::new().await;
+    let payment = world.payment().await;
+    let by = |names: &[&str]| {
+        let group_by = names.iter().map(|&name| name.to_owned()).collect();
+        let rule = Some(wire::Rule { group_by, ..charges(&payment, each()) });
+        rpc::request(&world.owner(), wire::CreateRuleRequest { rule })
+    };
+    let bad = by(&["host", "attributes.region", "event.attributes.zone"]);
+    let error = refused(world.rules().create_rule(bad).await);
+    let faults: Vec<&str> = error.fields.iter().map(|f| f.field.as_str()).collect();
+    assert_eq!((error.kind, faults), (Kind::Invalid, vec!["rule.group_by[1]", "rule.group_by[2]"]));
+    assert!(error.fields[0].detail.ends_with("write region"), "{}", error.fields[0].detail);
+    ok(world.rules().create_rule(by(&["host", "http.status"])).await);
 }
 
 #[tokio::test]
@@ -61,6 +81,10 @@ async fn a_rule_is_made_read_changed_and_archived() {
         ok(world.rules().list_rules(rpc::request(&world.owner(), request)).await).items.len()
     };
     assert_eq!((list(false).await, list(true).await), (0, 1));
+    let again = wire::CreateRuleRequest { rule: Some(charges(&payment, each())) };
+    let error = refused(world.rules().create_rule(rpc::request(&world.owner(), again)).await);
+    assert_eq!((error.kind, error.code), (Kind::Conflict, "already_exists"));
+    assert!(error.detail.starts_with("an archived rule has this slug"), "{}", error.detail);
 }
 
 #[tokio::test]
@@ -128,6 +152,80 @@ async fn a_service_has_so_many_rules_at_most() {
     ok(create("the-last").await);
     let error = refused(create("too-many").await);
     assert_eq!((error.fields[0].field.as_str(), error.fields[0].code), ("rule.service_id", "too_many_rules"));
+}
+
+#[tokio::test]
+async fn the_rules_of_a_service_have_a_cost_together() {
+    let world = World::new().await;
+    let payment = world.payment().await;
+    let dear = "event.attributes.exists(a, event.attributes[a].contains('x'))";
+    let dear = [dear; 4].join(" || ");
+    let selecting = |slug: &str| wire::Rule {
+        slug: slug.to_owned(),
+        selection: dear.clone(),
+        ..charges(&payment, each())
+    };
+    let create = async |rule: wire::Rule| {
+        let message = wire::CreateRuleRequest { rule: Some(rule) };
+        world.rules().create_rule(rpc::request(&world.owner(), message)).await
+    };
+    let mut made = vec![ok(create(selecting("dear-0")).await)];
+    let error = loop {
+        match create(selecting(&format!("dear-{}", made.len()))).await {
+            Ok(rule) => made.push(rule.into_inner()),
+            Err(status) => break platform::error::Error::from(status),
+        }
+        assert!(made.len() < 40, "never refused");
+    };
+    let fault = &error.fields[0];
+    assert_eq!((fault.field.as_str(), fault.code), ("rule.selection", "too_expensive"));
+    assert!(fault.detail.contains("of 1500000"), "{}", fault.detail);
+
+    let reserve = ok(create(wire::Rule { disabled: true, ..selecting("in-reserve") }).await);
+    let set = async |rule: &wire::Rule, disabled: bool| {
+        let request = wire::UpdateRuleRequest {
+            id: rule.id.clone(),
+            rule: Some(wire::Rule { disabled, ..rule.clone() }),
+            update_mask: Some(mask(&["disabled"])),
+        };
+        world.rules().update_rule(rpc::request(&world.owner(), request)).await
+    };
+    assert_eq!(refused(set(&reserve, false).await).fields[0].code, "too_expensive");
+    ok(set(&made[0], true).await);
+    ok(set(&reserve, false).await);
+}
+
+#[tokio::test]
+async fn a_batch_that_takes_too_long_is_cut_and_a_single_event_is_not() {
+    let world = World::new().await;
+    let payment = world.payment().await;
+    let dear = ["event.attributes.exists(a, event.attributes[a].contains('nothing'))"; 4].join(" || ");
+    for slug in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        let (slug, selection) = (slug.to_owned(), dear.clone());
+        world.create_rule(wire::Rule { slug, selection, ..charges(&payment, each()) }).await;
+    }
+    let now = world.db.source().now();
+    let delivered = |offset: i64| {
+        let attributes = (0..128).map(|n| (format!("a{n}"), "something".to_owned())).collect();
+        let event = proto::events::v1::Event { attributes, ..failed(&offset.to_string()) };
+        Delivered { partition: 0, offset, record: world.record(&payment, event, now) }
+    };
+    let batch: Vec<Delivered> = (0..500).map(delivered).collect();
+    let cx = BatchCtx {
+        consumer: RULES,
+        service: incident_service::NAME,
+        topic: incident_service::EVENTS.name,
+        partition: 0,
+        epoch: 1,
+        now,
+        replay: false,
+        source: world.db.source().clone(),
+    };
+    let rules = Rules::new(chrono::TimeDelta::seconds(300));
+    let mut tx = world.db.db("incident").begin_system("test").await.expect("a transaction");
+    let error = rules.handle(&cx, &mut tx, &batch).await.map(drop).expect_err("cut");
+    assert!(error.code == "too_much_at_once" && !error.is_retryable(), "{error:?}");
+    drop(rules.handle(&cx, &mut tx, &batch[..1]).await.expect("handled"));
 }
 
 #[tokio::test]

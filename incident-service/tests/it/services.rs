@@ -50,6 +50,23 @@ async fn services_are_found_by_slug_and_id() {
 }
 
 #[tokio::test]
+async fn the_slug_of_an_archived_service_stays_taken_and_that_is_said() {
+    let world = World::new().await;
+    let payment = world.payment().await;
+    let again = || {
+        let service = Some(service("payment"));
+        rpc::request(&world.owner(), wire::CreateServiceRequest { service })
+    };
+    let error = refused(world.services().create_service(again()).await);
+    assert_eq!(error.detail, "a service of this organization has this slug");
+    let delete = wire::DeleteServiceRequest { id: payment.id };
+    ok(world.services().delete_service(rpc::request(&world.owner(), delete)).await);
+    let error = refused(world.services().create_service(again()).await);
+    assert_eq!(error.code, "already_exists");
+    assert!(error.detail.starts_with("an archived service has this slug"), "{}", error.detail);
+}
+
+#[tokio::test]
 async fn lists_are_sorted_and_filtered() {
     let world = World::new().await;
     for slug in ["c", "a", "b"] {

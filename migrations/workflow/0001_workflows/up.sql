@@ -9,6 +9,7 @@ CREATE TABLE workflows (
     name text NOT NULL,
     triggers text[] NOT NULL,
     condition text NOT NULL,
+    cost int8 NOT NULL,
     service_ids uuid[] NOT NULL,
     hold_paging_ms int8 NOT NULL,
     steps bytea NOT NULL,

@@ -27,7 +27,7 @@ pub struct Destination {
     pub secret: Option<Secret<String>>,
 }
 
-/// A message as it is sent, the same on every attempt.
+/// A message as it is sent, the same on every attempt but for `trace`.
 #[derive(Clone, Debug)]
 pub struct Rendered {
     /// The delivery's stable key; receivers use it to notice repetitions.
@@ -38,6 +38,8 @@ pub struct Rendered {
     pub text: String,
     /// For programs.
     pub json: String,
+    /// This attempt's step in the trace that led to the message, as a `traceparent`.
+    pub trace: String,
 }
 
 /// What an attempt says about the next one.
@@ -77,11 +79,6 @@ impl Answer {
     /// It never will, and nothing was sent.
     pub fn refused(detail: impl Into<String>) -> Self {
         Self::new(Verdict::Refused, 0, detail)
-    }
-
-    /// Nothing was sent: not before this long.
-    pub fn not_before(after: Duration, detail: impl Into<String>) -> Self {
-        Self::new(Verdict::Retry { after: Some(after) }, 0, detail)
     }
 
     /// No answer in time, or something broke on the way.

@@ -45,6 +45,7 @@ impl Webhook {
         headers.insert("webhook-id", value(&message.key)?);
         headers.insert("webhook-timestamp", HeaderValue::from(timestamp));
         headers.insert("webhook-signature", value(signature)?);
+        headers.insert("traceparent", value(&message.trace)?);
         request.body = Bytes::from(message.json.clone());
         request.timeout = Some(self.timeout);
         Ok(request)

@@ -8,7 +8,6 @@ use platform::error::{Error, Kind, Result};
 use platform::leased::{self, Claim, Outcome, Work};
 use proto::api::v1::Actor;
 use proto::incident::v1::RecordStepRequest;
-use proto::incident::v1::record_step_request::Data;
 
 use super::{Deliverer, Job};
 use crate::kinds::{AttemptOutcome, Status};
@@ -134,6 +133,6 @@ fn step(job: &Job, note: Note) -> RecordStepRequest {
             name: message.actor_name.clone(),
         }),
         at: at.map(proto::time::to_timestamp),
-        data: Some(Data::Notification(note.data())),
+        data: Some(note.data()),
     }
 }

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chrono::TimeDelta;
@@ -39,6 +40,9 @@ async fn failures_are_repeated_under_one_key() {
     let expected = [(1, Outcome::Failed, 500), (2, Outcome::Failed, 429), (3, Outcome::Delivered, 200)];
     assert_eq!(outcomes(&delivered), expected);
     assert_eq!(receiver.headers("webhook-id"), [delivered.key.as_str(); 3]);
+    let trace = |header: &String| (header.len(), header[..36].to_owned());
+    let traces: BTreeSet<_> = receiver.headers("traceparent").iter().map(trace).collect();
+    assert_eq!((traces.len(), traces.first().map(|it| it.0)), (1, Some(55)), "one trace for all attempts");
     let bodies: Vec<_> = receiver.hits().into_iter().map(|hit| hit.body).collect();
     assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]), "one body for ever");
 }

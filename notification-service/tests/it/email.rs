@@ -8,8 +8,7 @@ use mailin::{Action, Handler, Response, SessionBuilder, response};
 use notification_service::{Config, Smtp, SmtpTls};
 use proto::notification::v1 as wire;
 
-use crate::world::{SOON, World, channel, quick, user};
-use platform::testing::eventually;
+use crate::world::{World, quick, user};
 
 #[derive(Clone, Default)]
 struct Mailbox(Arc<Mutex<Vec<String>>>);
@@ -148,30 +147,4 @@ async fn the_servers_codes_decide() {
         let row: String = row.get(0);
         assert!(!row.contains('@') && !row.contains("mailbox full"), "{row}");
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_channels_of_an_organization_send_so_many_mails_in_an_hour() {
-    let (address, mailbox) = start();
-    let mut config = config(address);
-    config.delivery.channel_mails_per_hour = 1;
-    let world = World::with(config).await;
-    let list = world.create_channel_of(wire::ChannelKind::Email, "list", "list@example.com").await;
-    let first = world.send(world.page("one", vec![channel(&list.id)])).await;
-    world.until(&first.notification_ids[0], wire::NotificationStatus::Delivered).await;
-    let second = world.send(world.page("two", vec![channel(&list.id)])).await;
-    let id = &second.notification_ids[0];
-    let failed = eventually(SOON, async || {
-        let attempt = world.notification(id).await.attempts.remove(0);
-        (attempt.outcome() == wire::AttemptOutcome::Failed).then_some(attempt)
-    })
-    .await;
-    assert_eq!(failed.detail, "the mails of this hour to the organization's channels are used up");
-    assert_eq!(mailbox.0.lock().expect("whole").len(), 1);
-
-    let ada = world.hear_of("Ada", "ada@example.com", true).await;
-    let own = world.send(world.page("three", vec![user(ada)])).await;
-    world.until(&own.notification_ids[0], wire::NotificationStatus::Delivered).await;
-    world.db.advance(std::time::Duration::from_secs(3_601)).await;
-    world.until(id, wire::NotificationStatus::Delivered).await;
 }

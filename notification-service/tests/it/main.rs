@@ -3,6 +3,7 @@
 mod channels;
 mod contact_methods;
 mod delivery;
+mod documentation;
 mod email;
 mod limits;
 mod neighbours;

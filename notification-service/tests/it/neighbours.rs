@@ -120,16 +120,20 @@ pub async fn acknowledge(world: &World, id: &str) {
 }
 
 pub async fn timeline(world: &World, id: &str, kind: TimelineKind) -> Vec<incident::NotificationData> {
-    let request =
-        incident::ListTimelineRequest { id: id.to_owned(), kind: vec![kind.into()], ..Default::default() };
-    let page = incidents(world).list_timeline(rpc::request(&world.owner(), request)).await;
-    let items = page.expect("a page").into_inner().items.into_iter();
-    items
-        .map(|entry| match entry.data {
-            Some(Data::Notification(data)) => data,
+    let entries = entries(world, id, kind).await.into_iter();
+    entries
+        .map(|data| match data {
+            Data::Notification(data) => data,
             data => panic!("{data:?} is no notification"),
         })
         .collect()
+}
+
+pub async fn entries(world: &World, id: &str, kind: TimelineKind) -> Vec<Data> {
+    let request =
+        incident::ListTimelineRequest { id: id.to_owned(), kind: vec![kind.into()], ..Default::default() };
+    let page = incidents(world).list_timeline(rpc::request(&world.owner(), request)).await;
+    page.expect("a page").into_inner().items.into_iter().filter_map(|entry| entry.data).collect()
 }
 
 /// A page about `incident` that was decided `age` ago.

@@ -7,11 +7,12 @@ use platform::rpc::{self, Fault};
 use platform::testing::eventually;
 use proto::incident::v1 as incident;
 use proto::incident::v1::TimelineKind;
+use proto::incident::v1::timeline_entry::Data;
 use proto::notification::v1 as wire;
 use wire::NotificationStatus::{Cancelled, Dead, Delivered};
 
 use crate::neighbours::{
-    RECORD, STATES, acknowledge, create_incident, create_method, down, page, settled, timeline,
+    RECORD, STATES, acknowledge, create_incident, create_method, down, entries, page, settled, timeline,
 };
 use crate::world::{SOON, World, channel, user};
 use platform::testing::Receiver;
@@ -144,13 +145,10 @@ async fn the_timeline_says_once_who_is_left_out() {
         world.until(&sent.notification_ids[0], Delivered).await;
         settled(&world).await;
     }
-    let left_out = timeline(&world, &incident.id, TimelineKind::NotificationFailed).await;
-    assert_eq!(left_out.len(), 1);
-    assert_eq!(
-        (left_out[0].recipient.as_str(), left_out[0].method.as_str(), left_out[0].outcome.as_str()),
-        ("Olga", "email", "left_out")
-    );
-    assert_eq!(left_out[0].detail, "no mail server is configured (smtp.host)");
+    assert_eq!(timeline(&world, &incident.id, TimelineKind::NotificationFailed).await, []);
+    let text = "not told by email: Olga (no mail server is configured (smtp.host))".to_owned();
+    let notes = entries(&world, &incident.id, TimelineKind::Note).await;
+    assert_eq!(notes, [Data::Note(incident::NoteData { text })]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

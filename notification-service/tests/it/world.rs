@@ -148,20 +148,11 @@ impl World {
     }
 
     pub async fn create_channel(&self, slug: &str, url: &str) -> wire::Channel {
-        self.create_channel_of(wire::ChannelKind::Webhook, slug, url).await
-    }
-
-    pub async fn create_channel_of(
-        &self,
-        kind: wire::ChannelKind,
-        slug: &str,
-        address: &str,
-    ) -> wire::Channel {
         let channel = wire::Channel {
             slug: slug.to_owned(),
             name: slug.to_uppercase(),
-            kind: kind.into(),
-            address: address.to_owned(),
+            kind: wire::ChannelKind::Webhook.into(),
+            address: url.to_owned(),
             ..wire::Channel::default()
         };
         let message = wire::CreateChannelRequest { channel: Some(channel) };

@@ -1,5 +1,7 @@
 //! What comes of operations and of runs.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -43,7 +45,12 @@ pub enum Outcome {
     /// It is done, but none of those who were meant could be told.
     NobodyReachable(String),
     /// It did not work; another try may.
-    Failed(String),
+    Failed {
+        /// For people.
+        detail: String,
+        /// The least wait that the other side asks for before it.
+        after: Option<Duration>,
+    },
     /// It did not work and never will.
     Refused(String),
     /// Somebody has taken the incident: nothing is to be done any more.

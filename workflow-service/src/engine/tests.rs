@@ -48,11 +48,23 @@ fn ok() -> Outcome {
 }
 
 fn bad() -> Outcome {
-    Outcome::Failed("503".to_owned())
+    Outcome::Failed { detail: "503".to_owned(), after: None }
 }
 
 fn settle(state: &mut State, program: &Program, outcome: Outcome, ms: i64) -> Effects {
     state.settle(program, outcome, 0, at(ms), 0.5)
+}
+
+#[test]
+fn an_endpoint_may_ask_for_a_longer_wait_within_reason() {
+    for (asked, wait) in [(0, 1_000), (30, 30_000), (86_400, 300_000)] {
+        let program = workflow(vec![http(3, Then::Continue, Then::Fail)]);
+        let mut state = State::start(&program, at(0));
+        assert!(state.begin(1));
+        let after = Some(Duration::from_secs(asked));
+        settle(&mut state, &program, Outcome::Failed { detail: "429".to_owned(), after }, 0);
+        assert_eq!(state.next(&program, 0, at(0)), Next::Rest(at(wait)), "{asked} s");
+    }
 }
 
 #[test]

@@ -3,8 +3,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use chrono::{DateTime, Utc};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use platform::ctx::Ctx;
 use platform::egress::Request;
 use platform::error::{Error, Kind, Result};
@@ -37,9 +38,12 @@ impl Executor {
             Ok(answer) if step.succeeds(answer.status.as_u16()) => {
                 Outcome::Done(format!("answered {} after {took} ms", answer.status.as_u16()))
             }
-            Ok(answer) => Outcome::Failed(format!("answered {} after {took} ms", answer.status.as_u16())),
+            Ok(answer) => Outcome::Failed {
+                detail: format!("answered {} after {took} ms", answer.status.as_u16()),
+                after: asked_wait(answer.status, &answer.headers, self.source.now()),
+            },
             Err(error) if error.kind == Kind::Invalid => Outcome::Refused(error.detail),
-            Err(error) => Outcome::Failed(error.detail),
+            Err(error) => Outcome::Failed { detail: error.detail, after: None },
         }
     }
 
@@ -137,6 +141,18 @@ fn escape(headers: &HeaderMap) -> Escape {
     }
 }
 
+/// The Retry-After of an endpoint that has too much to do: seconds or a date (RFC 9110, 10.2.3).
+fn asked_wait(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
+    if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+        return None;
+    }
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    (DateTime::parse_from_rfc2822(value).ok()?.to_utc() - now).to_std().ok()
+}
+
 fn unusable(what: &str) -> Error {
     Error::invalid("unusable_step", format!("the step's {what} cannot be sent"))
 }
@@ -162,5 +178,18 @@ mod tests {
             let headers = kind.map(|kind| (CONTENT_TYPE, HeaderValue::from_static(kind)));
             assert_eq!(escape(&headers.into_iter().collect()), expected, "{kind:?}");
         }
+    }
+
+    #[test]
+    fn endpoints_that_have_too_much_to_do_may_ask_for_a_wait() {
+        let now = "2026-01-02T03:04:05Z".parse().expect("a valid time");
+        let asked = |code, value| {
+            let status = StatusCode::from_u16(code).expect("a status");
+            let headers = [(RETRY_AFTER, HeaderValue::from_static(value))].into_iter().collect();
+            asked_wait(status, &headers, now).map(|wait| wait.as_secs())
+        };
+        assert_eq!((asked(429, " 7 "), asked(503, "7"), asked(500, "7")), (Some(7), Some(7), None));
+        assert_eq!(asked(503, "Fri, 02 Jan 2026 03:05:05 GMT"), Some(60));
+        assert_eq!((asked(503, "Fri, 02 Jan 2026 03:00:00 GMT"), asked(429, "soon")), (None, None));
     }
 }

@@ -1,6 +1,7 @@
 use chrono::{DateTime, Utc};
 use platform::ctx::Ctx;
 use platform::error::Result;
+use proto::events::v1::IncidentEvent;
 use proto::incident::v1::{
     EscalateIncidentRequest, EscalationData, IncidentState, IncidentStatus, ResolveByAutomationRequest,
 };
@@ -14,6 +15,15 @@ use crate::program::{OWNER_TEAM, Target};
 
 /// How many names a detail holds before it only counts.
 const NAMES: usize = 8;
+
+/// What people are told.
+struct Message {
+    /// As the decision saw it.
+    incident: IncidentEvent,
+    /// A standard one when empty.
+    text: String,
+    decided_at: DateTime<Utc>,
+}
 
 impl Executor {
     /// Tells a level of a policy. From the second on the incident is escalated first, which also
@@ -42,7 +52,12 @@ impl Executor {
                 }
             }
         }
-        self.send(cx, live, targets, String::new(), decided_at, &format!("level {level}: ")).await
+        let incident = IncidentEvent {
+            escalation: Some(escalation(live, (level, live.state.round), told)),
+            ..live.incident.clone()
+        };
+        let message = Message { incident, text: String::new(), decided_at };
+        self.send(cx, live, targets, message, &format!("level {level}: ")).await
     }
 
     /// Ends the wait for an acknowledgement. Before it is said that nobody came, the incident is asked
@@ -66,7 +81,11 @@ impl Executor {
     /// Tells people from a workflow.
     pub(super) async fn notify(&self, cx: &Ctx, live: &Live, targets: &[Target], message: &str) -> Outcome {
         match self.fill(cx, live, message).await {
-            Ok(message) => self.send(cx, live, targets, message, live.row.decided_at, "").await,
+            Ok(text) => {
+                let incident = live.incident.clone();
+                let message = Message { incident, text, decided_at: live.row.decided_at };
+                self.send(cx, live, targets, message, "").await
+            }
             Err(error) => self.peer_failed(&error),
         }
     }
@@ -76,16 +95,15 @@ impl Executor {
         cx: &Ctx,
         live: &Live,
         targets: &[Target],
-        message: String,
-        decided_at: DateTime<Utc>,
+        message: Message,
         prefix: &str,
     ) -> Outcome {
         let request = SendRequest {
             key: key(live.row.id, live.path(), "send"),
             targets: targets.iter().map(Into::into).collect(),
-            incident: Some(live.incident.clone()),
-            message,
-            decided_at: Some(proto::time::to_timestamp(decided_at)),
+            incident: Some(message.incident),
+            message: message.text,
+            decided_at: Some(proto::time::to_timestamp(message.decided_at)),
             run_id: live.row.id.to_string(),
             sequence: sequence(live),
             actor: Some(convert::run_actor(&live.row)),
@@ -117,24 +135,13 @@ impl Executor {
         cx: &Ctx,
         live: &Live,
         path: &str,
-        (level, round): (u32, u32),
+        place: (u32, u32),
         told: &[String],
     ) -> Result<IncidentState> {
-        let team = live.incident.team.as_ref().map(|team| format!("team {}", team.name));
-        let told = told.iter().map(|name| match &team {
-            Some(team) if name == OWNER_TEAM => team.clone(),
-            _ => name.clone(),
-        });
-        let escalation = EscalationData {
-            policy: live.row.name.clone(),
-            level: i32::try_from(level).unwrap_or(i32::MAX),
-            round: i32::try_from(round).unwrap_or(i32::MAX),
-            told: told.collect(),
-        };
         let request = EscalateIncidentRequest {
             incident_id: live.row.incident_id.to_string(),
             actor: Some(convert::run_actor(&live.row)),
-            escalation: Some(escalation),
+            escalation: Some(escalation(live, place, told)),
         };
         self.peers.escalate(cx, &key(live.row.id, path, "escalate"), request).await
     }
@@ -169,6 +176,21 @@ impl Executor {
             Ok(_) => Outcome::Done("resolved".to_owned()),
             Err(error) => self.peer_failed(&error),
         }
+    }
+}
+
+/// That a level of a round is told.
+fn escalation(live: &Live, (level, round): (u32, u32), told: &[String]) -> EscalationData {
+    let team = live.incident.team.as_ref().map(|team| format!("team {}", team.name));
+    let told = told.iter().map(|name| match &team {
+        Some(team) if name == OWNER_TEAM => team.clone(),
+        _ => name.clone(),
+    });
+    EscalationData {
+        policy: live.row.name.clone(),
+        level: i32::try_from(level).unwrap_or(i32::MAX),
+        round: i32::try_from(round).unwrap_or(i32::MAX),
+        told: told.collect(),
     }
 }
 

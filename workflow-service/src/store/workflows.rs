@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Text, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Text, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::{Ctx, parse_id};
 use platform::error::{Error, Result};
@@ -23,6 +23,8 @@ pub struct Workflow {
     pub name: String,
     pub triggers: Vec<String>,
     pub condition: String,
+    /// Steps that the condition takes at worst.
+    pub cost: i64,
     pub service_ids: Vec<Uuid>,
     pub hold_paging_ms: i64,
     pub steps: Vec<u8>,
@@ -37,6 +39,36 @@ pub struct Workflow {
 }
 
 configured!(workflows, Workflow, "workflow");
+
+impl Workflow {
+    /// What it adds to the cost of its organization's incidents.
+    pub fn cost_in_force(&self) -> i64 {
+        if self.disabled || self.archived_at.is_some() { 0 } else { self.cost }
+    }
+}
+
+/// Until the transaction ends nobody else adds to what is live in the organization.
+pub async fn lock_live(conn: &mut AsyncPgConnection, org: Uuid) -> Result<()> {
+    const LOCK: &str = "SELECT pg_advisory_xact_lock(hashtextextended('pulseops live workflows ' || $1, 0))";
+    sql(LOCK).bind::<Text, _>(org.to_string()).execute(conn).await?;
+    Ok(())
+}
+
+#[derive(QueryableByName)]
+struct Cost {
+    #[diesel(sql_type = BigInt)]
+    cost: i64,
+}
+
+/// See [`cost_beside`].
+pub const COST_BESIDE: &str = "SELECT coalesce(sum(cost), 0)::int8 AS cost FROM workflows \
+     WHERE org_id = $1 AND id <> $2 AND archived_at IS NULL AND NOT disabled";
+
+/// What the conditions in force of an organization cost together, this one left out.
+pub async fn cost_beside(conn: &mut AsyncPgConnection, row: &Workflow) -> Result<i64> {
+    let query = sql(COST_BESIDE).bind::<SqlUuid, _>(row.org_id).bind::<SqlUuid, _>(row.id);
+    Ok(query.get_result::<Cost>(conn).await?.cost)
+}
 
 /// How many the organization has that are not archived.
 pub async fn count_live(conn: &mut AsyncPgConnection, org: Uuid) -> Result<i64> {

@@ -204,6 +204,41 @@ async fn an_organization_has_a_limited_number_of_workflows() {
 }
 
 #[tokio::test]
+async fn the_conditions_of_an_organization_have_a_cost_together() {
+    let world = World::new().await;
+    let dear = "incident.attributes.exists(a, incident.attributes[a].contains('x'))";
+    let dear = [dear; 2].join(" || ");
+    let conditioned = |slug: &str| pb::Workflow { condition: dear.clone(), ..on_created(slug, note("x")) };
+    let create = async |workflow: pb::Workflow| {
+        let message = pb::CreateWorkflowRequest { workflow: Some(workflow) };
+        let made = world.workflows().create_workflow(rpc::request(&world.owner(), message)).await;
+        made.map(tonic::Response::into_inner).map_err(Error::from)
+    };
+    let mut made = vec![create(conditioned("dear-0")).await.expect("made")];
+    let refused = loop {
+        match create(conditioned(&format!("dear-{}", made.len()))).await {
+            Ok(workflow) => made.push(workflow),
+            Err(error) => break error,
+        }
+        assert!(made.len() < 40, "never refused");
+    };
+    let fault = &refused.fields[0];
+    assert_eq!((fault.field.as_str(), fault.code), ("workflow.condition", "too_expensive"));
+    assert!(fault.detail.contains("of 1500000"), "{}", fault.detail);
+
+    let disabled = pb::Workflow { disabled: true, ..conditioned("in-reserve") };
+    let reserve = create(disabled).await.expect("a disabled one costs nothing");
+    let set = async |id: &str, disabled: bool| {
+        let request = update(id, &["disabled"], pb::Workflow { disabled, ..Default::default() });
+        let set = world.workflows().update_workflow(rpc::request(&world.owner(), request)).await;
+        set.map(drop).map_err(Error::from)
+    };
+    assert_eq!(set(&reserve.id, false).await.expect_err("no room").fields[0].code, "too_expensive");
+    set(&made[0].id, true).await.expect("disabled");
+    set(&reserve.id, false).await.expect("there is room again");
+}
+
+#[tokio::test]
 async fn enums_of_lists_have_no_unspecified_value() {
     let world = World::new().await;
     let workflow = pb::Workflow { triggers: vec![0], ..on_created("first-aid", note("x")) };

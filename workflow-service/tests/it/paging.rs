@@ -7,8 +7,10 @@ use proto::api::v1::{Target, TargetKind};
 use proto::incident::v1::{TimelineKind, timeline_entry::Data};
 use proto::workflow::v1 as pb;
 
-use crate::world::{SOON, World, triples};
-use platform::testing::Receiver;
+use serde_json::Value;
+
+use crate::world::{SOON, World, on_created, triples};
+use platform::testing::{Hit, Receiver};
 
 #[tokio::test]
 async fn levels_are_told_in_turn_until_nobody_is_left() {
@@ -30,6 +32,8 @@ async fn levels_are_told_in_turn_until_nobody_is_left() {
     .await;
     assert_eq!(told, ["/first", "/second", "/first", "/second"]);
     assert_eq!(endpoint.distinct("webhook-id").len(), 4, "a key for each level and round");
+    let places: Vec<_> = endpoint.hits().iter().map(place_of).collect();
+    assert_eq!(places, [(1, 1), (1, 2), (2, 1), (2, 2)].map(|(round, level)| (round.into(), level.into())));
 
     let steps = [
         ("1.1", "notify", "succeeded"),
@@ -59,6 +63,23 @@ async fn levels_are_told_in_turn_until_nobody_is_left() {
         })
         .collect();
     assert_eq!(notes, ["nobody acknowledged after 2 rounds"]);
+}
+
+/// Round and level of a page's body.
+fn place_of(hit: &Hit) -> (Value, Value) {
+    let data = &hit.json()["data"];
+    (data["round"].clone(), data["level"].clone())
+}
+
+#[tokio::test]
+async fn a_workflows_message_is_of_no_level() {
+    let (world, endpoint) = (World::new().await, Receiver::start().await);
+    let only = world.channel("only", endpoint.url("only")).await;
+    let service = world.service("payment", None).await;
+    let step = pb::NotifyStep { targets: vec![only], message: "look".to_owned() };
+    world.workflow(on_created("tell", vec![pb::step::Kind::Notify(step)])).await;
+    world.open(&service).await;
+    assert_eq!(place_of(&endpoint.nth("/only", 1).await), (Value::Null, Value::Null));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ INSERT INTO escalation_policies
 SELECT gen_random_uuid(), gen_random_uuid(), 'p', 'P', '', '{}', 0, '{}', now(), '', now(), '', 1, NULL
 FROM generate_series(1, 1000);
 INSERT INTO workflows
-SELECT org, gen_random_uuid(), 'w-' || n, 'W', '{created}', '', '{}', 0, '', false, '{}', now(), '', now(), '', 1,
+SELECT org, gen_random_uuid(), 'w-' || n, 'W', '{created}', '', 0, '{}', 0, '', false, '{}', now(), '', now(), '', 1,
     CASE WHEN n > 1 THEN now() END
 FROM (SELECT gen_random_uuid() AS org FROM generate_series(1, 20)) o, generate_series(1, 50) n;
 ANALYZE";

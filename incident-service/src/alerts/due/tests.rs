@@ -51,6 +51,8 @@ fn alert(incident: bool, quiet_seconds: Option<i64>, due: Option<i64>) -> Alert 
         severity: Severity::High,
         title: String::new(),
         labels: Json::default(),
+        attributes: Json::default(),
+        value: None,
         count: 1,
         started_at: at(50),
         last_at: at(100),

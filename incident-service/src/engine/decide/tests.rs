@@ -48,6 +48,7 @@ fn rule(number: u128, condition: Condition) -> Rule {
         slug: format!("rule-{number}"),
         name: format!("Rule {number}"),
         selection: r#"event.name == "charge.failed""#.to_owned(),
+        cost: 1,
         condition: Json(condition),
         group_by: Vec::new(),
         generation: 1,

@@ -52,6 +52,9 @@ fn what_never_fits_is_refused_when_the_rule_is_saved() {
         "-event.name == 'x'",
         "event.attributes.n > 1",
         "event.nme == 'x'",
+        "event.severity >= 'high'",
+        "event.severity == 'CRITICAL'",
+        "event.severity in ['hihg']",
     ] {
         assert!(Selection::compile(text).is_err(), "{text}");
     }
@@ -91,4 +94,23 @@ fn the_documentation_is_right() {
             panic!("{text}: {fault}");
         }
     }
+}
+
+#[test]
+fn five_hundred_ordinary_rules_fit_into_a_service() {
+    let ordinary = [
+        r#"event.name == "charge.failed""#,
+        r#"event.name == "charge.failed" && event.attributes.region == "eu""#,
+        r#"event.severity in ["critical", "high"] && event.value > 3.0"#,
+        r#"event.name.startsWith("charge.") && has(event.value)"#,
+        r#"event.name.matches("^charge\\.(failed|declined)$")"#,
+        "double(event.attributes.ms) > 10.0",
+        r#"event.attributes.path.contains("/api/") && event.attributes.status.startsWith("5")"#,
+        r#"event.attributes.path.matches("^/api/v[0-9]+/orders")"#,
+        r#"event.attributes.exists(name, name == "region")"#,
+        r#"event.attributes.exists(name, event.attributes[name] == "x")"#,
+    ];
+    let costs = ordinary.map(|source| Selection::compile(source).expect(source).cost());
+    let of_500 = costs.iter().sum::<u64>() * 500 / costs.len() as u64;
+    assert!(of_500 <= crate::rules::MAX_COST.unsigned_abs(), "{costs:?}");
 }
