@@ -7,13 +7,12 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncPgConnection;
 use platform::bus::Delivered;
-use platform::consumer::{After, BatchCtx, Handler};
+use platform::consumer::{After, BatchCtx, Breaks, Handler};
 use platform::error::Result;
 
 use crate::alerts::{self, Signal};
 use crate::engine::{
-    Breaks, Decided, Event, Fired, Known, Matched, Memory, RuleSet, RuleSets, Window, Windows, decide,
-    matches,
+    Decided, Event, Fired, Known, Matched, Memory, RuleSet, RuleSets, Window, Windows, decide, matches,
 };
 use crate::json::{Actor, Source};
 use crate::kinds::SourceKind;

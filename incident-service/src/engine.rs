@@ -4,7 +4,6 @@
 //! changed rule comes into force: every batch compares, in its own transaction, the versions of the
 //! rule sets it is about to use, so a rule governs each event accepted after its 2xx.
 
-mod breaks;
 mod decide;
 mod event;
 mod memory;
@@ -13,7 +12,6 @@ mod sets;
 mod template;
 mod window;
 
-pub use breaks::Breaks;
 pub use decide::{Decided, Fired, Matched, decide, matches};
 pub use event::{Event, sample_scope};
 pub use memory::{Known, Memory, Windows};

@@ -10,6 +10,7 @@
 
 mod after;
 mod batch;
+mod breaks;
 mod keeper;
 mod pace;
 mod positions;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use after::After;
 pub(crate) use batch::panic_text;
+pub use breaks::Breaks;
 pub use run::Consumer;
 pub use seek::{Log, Position, SeekTo, positions, seek};
 pub use stopped::Stopped;

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use diesel_async::AsyncPgConnection;
 use moka::sync::Cache;
+use platform::consumer::Breaks;
 use platform::error::{Error, Result};
 use uuid::Uuid;
 
-use crate::breaks::Breaks;
 use crate::condition::Condition;
 use crate::convert;
 use crate::policies;

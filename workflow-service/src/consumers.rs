@@ -6,14 +6,13 @@ use std::collections::{BTreeSet, HashMap};
 use async_trait::async_trait;
 use diesel_async::AsyncPgConnection;
 use platform::bus::{Delivered, TopicSpec};
-use platform::consumer::{After, BatchCtx, Handler};
+use platform::consumer::{After, BatchCtx, Breaks, Handler};
 use platform::error::{Error, Result};
 use prost::Message;
 use proto::events::v1::IncidentEvent;
 use proto::topics;
 use uuid::Uuid;
 
-use crate::breaks::Breaks;
 use crate::catalog::Compiled;
 use crate::engine::{Record, State};
 use crate::executor::Lanes;

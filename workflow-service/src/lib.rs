@@ -16,7 +16,6 @@
 //! and workflows compile to the same [`program`]. Start reading in `response.rs`.
 
 pub mod backoff;
-mod breaks;
 pub mod catalog;
 pub mod condition;
 pub mod config;

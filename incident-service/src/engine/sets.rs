@@ -7,12 +7,13 @@ use chrono::TimeDelta;
 use diesel_async::AsyncPgConnection;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
+use platform::consumer::Breaks;
 use platform::ctx::OrgId;
 use platform::error::Result;
 
 use super::selection::{Names, Selection};
 use super::template::{self, Facts, Template};
-use super::{Breaks, Event, Limit};
+use super::{Event, Limit};
 use crate::json::Condition;
 use crate::kinds::ServiceId;
 use crate::store::rules::{self, Rule, RuleKey, SetVersion};

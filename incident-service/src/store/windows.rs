@@ -127,12 +127,6 @@ pub async fn see(
     Ok(new.into_iter().map(|row| (row.org_id, row.service_id, row.event_hash)).collect())
 }
 
-/// Lets the server hear of a transaction that works elsewhere for long.
-pub async fn keep_alive(conn: &mut AsyncPgConnection) -> Result<()> {
-    sql("SELECT 1").execute(conn).await?;
-    Ok(())
-}
-
 const POSITIONS: &str = "SELECT partition, next FROM positions WHERE consumer = $1 AND topic = $2";
 
 #[derive(QueryableByName)]

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use incident_service::consumers::{RULES, Rules};
-use incident_service::engine::{Breaks, RuleSets};
+use incident_service::engine::RuleSets;
 use incident_service::kinds::ServiceId;
 use platform::bus::Delivered;
+use platform::consumer::Breaks;
 use platform::consumer::{BatchCtx, Handler};
 use platform::error::Kind;
 use platform::rpc;

@@ -1,12 +1,11 @@
-//! Breaks in the work of a batch.
-
 use std::time::{Duration, Instant};
 
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
-use platform::error::{Error, Result};
-use platform::sql::sql;
 
-/// Conditions are tried this long at once; then others on this thread, lease keepers among them, have their turn.
+use crate::error::{Error, Result};
+use crate::sql::sql;
+
+/// A handler works this long at once; then others on this thread, lease keepers among them, have their turn.
 const WORK: Duration = Duration::from_millis(5);
 /// Postgres ends a transaction that it hears nothing of for a lease's time.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -61,7 +60,7 @@ fn within(limit: Duration, work: Duration) -> Result<()> {
     if work <= limit {
         return Ok(());
     }
-    let detail = format!("the conditions were at work for more than {limit:?}");
+    let detail = format!("the batch was at work for more than {limit:?}");
     Err(Error::internal(detail).with_code("too_much_at_once"))
 }
 
