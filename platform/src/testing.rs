@@ -35,6 +35,8 @@ use crate::source::Source;
 
 /// Connections of one pool in tests: two for work and one that renews leases.
 const POOL: usize = 3;
+/// How long tests wait for what takes milliseconds, on the slowest machine. Only what fails waits so long.
+pub const SOON: Duration = Duration::from_secs(30);
 /// How often [`eventually`] looks.
 const LOOK: Duration = Duration::from_millis(10);
 

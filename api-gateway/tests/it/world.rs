@@ -1,8 +1,6 @@
 //! The gateway's `build` over a test database, incident-service's `build` behind it, and callers as
 //! values.
 
-use std::time::Duration;
-
 use api_gateway::{Config, Gateway, Intake};
 use auth_service::peer::AuthPeer;
 use axum::Router;
@@ -25,7 +23,7 @@ use tokio_postgres::Client;
 use tower::ServiceExt;
 use uuid::Uuid;
 
-pub const SOON: Duration = Duration::from_secs(15);
+pub use platform::testing::SOON;
 pub const JSON: &str = "application/json";
 pub const NDJSON: &str = "application/x-ndjson";
 

@@ -1,8 +1,6 @@
 //! The service's `build` over a test database. Its doors verify tokens with the service's own keys
 //! and exchange keys with itself, as every process does.
 
-use std::time::Duration;
-
 use auth_service::peer::{AuthPeer, follow_revocations};
 use auth_service::{Config, MIGRATIONS, NAME};
 use platform::bus::TailFrom;
@@ -26,7 +24,7 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 pub const OURS: Migrations = Migrations { owner: NAME, dir: &MIGRATIONS };
-pub const SOON: Duration = Duration::from_secs(10);
+pub use platform::testing::SOON;
 pub const PASSWORD: &str = "correct horse battery staple";
 
 pub struct World {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use incident_service::sweep::Sweeper;
@@ -26,7 +25,7 @@ use proto::incident::v1::service_service_client::ServiceServiceClient;
 use tonic::{Response, Status};
 
 pub const OURS: Migrations = Migrations { owner: NAME, dir: &MIGRATIONS };
-pub const SOON: Duration = Duration::from_secs(15);
+pub use platform::testing::SOON;
 
 pub struct World {
     pub db: TestDb,

@@ -1,7 +1,5 @@
 //! One organization in a process of its own: the service's `build` over a test database.
 
-use std::time::Duration;
-
 use notification_service::{Config, Delivery, MIGRATIONS, NAME};
 use platform::bus::{Envelope, Record};
 use platform::ctx::{Ctx, OrgId, Trace};
@@ -24,7 +22,7 @@ use uuid::Uuid;
 pub const OURS: Migrations = Migrations { owner: NAME, dir: &MIGRATIONS };
 const AUTHS: Migrations = Migrations { owner: "auth", dir: &auth_service::MIGRATIONS };
 const INCIDENTS: Migrations = Migrations { owner: "incident", dir: &incident_service::MIGRATIONS };
-pub const SOON: Duration = Duration::from_secs(10);
+pub use platform::testing::SOON;
 
 pub struct World {
     pub db: TestDb,

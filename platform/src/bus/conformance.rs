@@ -18,11 +18,8 @@ pub use ledger::Ledger;
 use super::{Bus, Delivered, Envelope, PartitionBatch, Reader, Record, TopicSpec};
 use crate::consumer::{Consumer, Consumers, Options};
 use crate::ctx::Ctx;
-use crate::testing::TestDb;
+use crate::testing::{SOON, TestDb};
 use crate::wake::Wakes;
-
-/// How long anything may take.
-pub const DEADLINE: Duration = Duration::from_secs(20);
 
 /// An engine under test.
 #[async_trait]
@@ -68,7 +65,7 @@ async fn read(reader: &mut dyn Reader, count: usize) -> Vec<Delivered> {
     let started = Instant::now();
     let mut all: Vec<Delivered> = Vec::new();
     while all.len() < count {
-        assert!(started.elapsed() < DEADLINE, "{} of {count} records came", all.len());
+        assert!(started.elapsed() < SOON, "{} of {count} records came", all.len());
         let batches = reader.poll(100, Duration::from_millis(100)).await.expect("the bus answers");
         for PartitionBatch { partition, next, records } in batches {
             assert!(records.iter().all(|record| record.partition == partition));
@@ -100,7 +97,7 @@ async fn step_until(consumers: &mut [&mut Consumer], done: impl AsyncFn() -> boo
         if done().await {
             return;
         }
-        assert!(started.elapsed() < DEADLINE, "the consumers did not get there");
+        assert!(started.elapsed() < SOON, "the consumers did not get there");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

@@ -11,10 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use tokio::sync::Semaphore;
 
-use super::eventually;
-
-/// The longest that [`Receiver::nth`] waits for what should take milliseconds.
-const PATIENCE: Duration = Duration::from_secs(15);
+use super::{SOON, eventually};
 
 /// One request that came.
 #[derive(Clone, Debug)]
@@ -147,7 +144,7 @@ impl Receiver {
 
     /// Waits until `count` requests to this path (with the `/`) have come and gives the last of them.
     pub async fn nth(&self, path: &str, count: usize) -> Hit {
-        eventually(PATIENCE, async || self.hits_of(path).into_iter().nth(count - 1)).await
+        eventually(SOON, async || self.hits_of(path).into_iter().nth(count - 1)).await
     }
 
     /// The values of a header that every request has, in order.

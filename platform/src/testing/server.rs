@@ -114,7 +114,7 @@ impl Server {
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{draft}'"
             ))
             .await;
-            super::eventually(Duration::from_secs(10), async || {
+            super::eventually(super::SOON, async || {
                 admin.batch_execute(&format!("ALTER DATABASE {draft} RENAME TO {template}")).await.ok()
             })
             .await;

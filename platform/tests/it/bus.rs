@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use platform::bus::conformance::{Engine, consumers, log};
 use platform::bus::{Bus, Envelope, PostgresBus, Record, TailFrom, TopicSpec};
 use platform::db::{Db, DbConfig};
-use platform::testing::{BARE, TestDb, eventually};
+use platform::testing::{BARE, SOON, TestDb, eventually};
 use platform::wake::Wakes;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -115,7 +115,7 @@ async fn an_append_whose_connection_breaks_needs_only_one_at_a_time() {
     };
     let appending = tokio::spawn(async move { bus.append(TOPIC.name, &[record]).await });
     let other = db.admin().await;
-    eventually(Duration::from_secs(10), async || {
+    eventually(SOON, async || {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() \
             AND application_name = 'pulseops_bus' AND wait_event_type = 'Lock'";
         let waiting: i64 = other.query_one(sql, &[]).await.expect("asked").get(0);
@@ -145,7 +145,7 @@ async fn other_processes_are_woken() {
         let count = admin.query_one("SELECT count(*) FROM pulseops_bus.processes", &[]).await;
         (count.expect("processes").get::<_, i64>(0) == 2).then_some(())
     };
-    eventually(Duration::from_secs(10), registered).await;
+    eventually(SOON, registered).await;
 
     let mut wakes_there = there.subscribe(TOPIC.name);
     wakes_there.clear();

@@ -14,11 +14,10 @@ use platform::ctx::Ctx;
 use platform::dead_letters::{self, Filter};
 use platform::error::{Error, Result};
 use platform::failpoint;
-use platform::testing::{BARE, TestDb, eventually};
+use platform::testing::{BARE, SOON, TestDb, eventually};
 use platform::wake::Wakes;
 use tokio_util::sync::CancellationToken;
 
-const DEADLINE: Duration = Duration::from_secs(20);
 static TOPIC: TopicSpec =
     TopicSpec { name: "pulseops.test.v1", partitions: 2, retention: Duration::from_secs(3600) };
 
@@ -73,7 +72,7 @@ async fn step_until(consumer: &mut Consumer, done: impl AsyncFn() -> bool) {
     let started = std::time::Instant::now();
     while !done().await {
         consumer.step().await.expect("a step");
-        assert!(started.elapsed() < DEADLINE, "did not get there");
+        assert!(started.elapsed() < SOON, "did not get there");
     }
 }
 
@@ -153,17 +152,17 @@ async fn a_running_consumer_is_woken_and_gives_back_its_partitions() {
     for round in 1..=3 {
         world.append(&[("a", round, "ok")]).await;
         let count = usize::try_from(round).expect("small");
-        eventually(DEADLINE, async || (Ledger::effects(&world.db).await == count).then_some(())).await;
+        eventually(SOON, async || (Ledger::effects(&world.db).await == count).then_some(())).await;
     }
     world.append(&[("a", 4, "poison")]).await;
-    eventually(DEADLINE, async || (world.letters().await.len() == 1).then_some(())).await;
+    eventually(SOON, async || (world.letters().await.len() == 1).then_some(())).await;
     ledger.heal();
     let letter = world.letters().await.remove(0);
     let bus = world.db.db("bus");
     platform::tx!(bus, &world.cx, |conn| { dead_letters::request_replay(&world.cx, conn, letter.id).await })
         .expect("asked");
     world.wakes.notify(dead_letters::REPLAY);
-    eventually(DEADLINE, async || (Ledger::effects(&world.db).await == 4).then_some(())).await;
+    eventually(SOON, async || (Ledger::effects(&world.db).await == 4).then_some(())).await;
 
     stop.cancel();
     running.await.expect("no panic").expect("no error");

@@ -7,10 +7,8 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncC
 use platform::ctx::Ctx;
 use platform::db::{Db, DbConfig};
 use platform::error::{Error, Kind, Result};
-use platform::testing::{BARE, TestDb, eventually};
+use platform::testing::{BARE, SOON, TestDb, eventually};
 use platform::{system_tx, tx};
-
-const SOON: Duration = Duration::from_secs(5);
 
 async fn setup() -> (TestDb, Db) {
     let test = TestDb::with(&[BARE]).await;

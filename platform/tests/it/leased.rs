@@ -14,13 +14,12 @@ use platform::error::{Error, Result};
 use platform::leased::{self, Birth, Claim, Driver, Handle, LEASE_LOST, Outcome, Slots, Work};
 use platform::source::Source;
 use platform::sql::sql;
-use platform::testing::{BARE, TestDb, eventually};
+use platform::testing::{BARE, SOON, TestDb, eventually};
 use platform::wake::Progress;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-const DEADLINE: Duration = Duration::from_secs(20);
 const TABLE: &str = "
 CREATE TABLE pulseops_bare.jobs (
     org_id uuid NOT NULL, id uuid NOT NULL, kind text NOT NULL, steps int4 NOT NULL DEFAULT 0,
@@ -162,7 +161,7 @@ impl World {
         let started = std::time::Instant::now();
         while self.row(id).await.0 < steps {
             driver.step().await.expect("a step");
-            assert!(started.elapsed() < DEADLINE, "{:?}", self.row(id).await);
+            assert!(started.elapsed() < SOON, "{:?}", self.row(id).await);
         }
     }
 }
@@ -266,12 +265,12 @@ async fn rows_born_leased_start_at_once_and_only_here() {
     let id = world.insert("plain", Some(birth)).await;
     other.step().await.expect("nothing is free");
     handle.run_now([birth.claim(world.org, id)]);
-    eventually(DEADLINE, async || (world.row(id).await.0 == 1).then_some(())).await;
+    eventually(SOON, async || (world.row(id).await.0 == 1).then_some(())).await;
     assert_eq!(world.row(id).await, (1, false, false, 1, 1));
 
     let orphan = world.insert("plain", Some(leased::birth(world.db.source().now()))).await;
     world.db.advance(leased::LEASE + Duration::from_secs(1)).await;
-    eventually(DEADLINE, async || (world.row(orphan).await.0 == 1).then_some(())).await;
+    eventually(SOON, async || (world.row(orphan).await.0 == 1).then_some(())).await;
     assert_eq!(world.row(orphan).await, (1, false, false, 2, 2), "its process died; its lease ended");
     stop.cancel();
     running.await.expect("no panic").expect("no error");
@@ -300,13 +299,13 @@ async fn long_steps_keep_their_lease_and_waiting_ones_are_given_back() {
         let row = world.db.admin().await.query_one(&query, &[]).await.expect("the row");
         row.get::<_, Option<bool>>(0).unwrap_or(false).then_some(())
     };
-    eventually(DEADLINE, renewed).await;
+    eventually(SOON, renewed).await;
     let (mut other, elsewhere, _) = world.driver(4);
     other.step().await.expect("nothing is free");
     assert_eq!(elsewhere.calls(), 0);
 
     stop.cancel();
-    eventually(DEADLINE, async || (!world.row(waiting).await.2).then_some(())).await;
+    eventually(SOON, async || (!world.row(waiting).await.2).then_some(())).await;
     assert_eq!(world.row(waiting).await, (0, true, false, 1, 0), "given back, and it was no attempt");
     work.go.notify_one();
     running.await.expect("no panic").expect("no error");
@@ -337,7 +336,7 @@ async fn a_driver_sleeps_until_the_next_row_is_due_and_wakes_for_new_ones() {
             Ok(())
         });
         inserted.expect("inserted");
-        eventually(DEADLINE, async || (world.row(id).await.0 == 1).then_some(())).await;
+        eventually(SOON, async || (world.row(id).await.0 == 1).then_some(())).await;
         fastest = fastest.min(started.elapsed());
     }
     assert!(fastest < Duration::from_millis(150), "{fastest:?}");
@@ -355,15 +354,15 @@ async fn what_hangs_for_one_organization_delays_no_other() {
     }
     let stop = CancellationToken::new();
     let running = tokio::spawn(driver.run(stop.clone()));
-    eventually(DEADLINE, async || (work.calls() == 2).then_some(())).await;
+    eventually(SOON, async || (work.calls() == 2).then_some(())).await;
 
     let other = OrgId(world.db.source().id());
     let due = world.insert_for(other, "plain", None).await;
-    eventually(DEADLINE, async || (world.row(due).await.0 == 1).then_some(())).await;
+    eventually(SOON, async || (world.row(due).await.0 == 1).then_some(())).await;
     let birth = leased::birth(world.db.source().now());
     let born = world.insert_for(other, "plain", Some(birth)).await;
     handle.run_now([birth.claim(other, born)]);
-    eventually(DEADLINE, async || (world.row(born).await.0 == 1).then_some(())).await;
+    eventually(SOON, async || (world.row(born).await.0 == 1).then_some(())).await;
     assert_eq!(world.row(born).await, (1, false, false, 1, 1), "right after its commit");
     assert_eq!(work.calls(), 4, "the share of the one that hangs is 2");
 
@@ -391,7 +390,7 @@ async fn what_cannot_start_soon_is_given_back() {
     }
     handle.run_now(born[1..].iter().map(|id| birth.claim(world.org, *id)));
     for id in &born[3..] {
-        eventually(DEADLINE, async || (!world.row(*id).await.2).then_some(())).await;
+        eventually(SOON, async || (!world.row(*id).await.2).then_some(())).await;
         assert_eq!(world.row(*id).await, (0, true, false, 1, 0));
     }
     assert!(world.row(born[2]).await.2, "two of one organization wait here");

@@ -9,7 +9,7 @@ use platform::ctx::Ctx;
 use platform::db::Db;
 use platform::error::{Error, Result};
 use platform::outbox::{self, MAX_DEPTH, Message, Relay};
-use platform::testing::{BARE, TestDb, eventually};
+use platform::testing::{BARE, SOON, TestDb, eventually};
 use platform::wake::{Progress, Wakes};
 use tokio_util::sync::CancellationToken;
 
@@ -273,7 +273,7 @@ async fn sent_events_leave_after_an_hour() {
         let rows = admin.query("SELECT version FROM pulseops_bare.outbox", &[]).await.expect("the outbox");
         (rows.len() == 1).then(|| rows[0].get::<_, i64>(0))
     };
-    assert_eq!(eventually(Duration::from_secs(20), left).await, 2);
+    assert_eq!(eventually(SOON, left).await, 2);
     stop.cancel();
     relay.await.expect("no panic").expect("no error");
 }

@@ -1,14 +1,11 @@
 //! The private server: made, found again, and back after every kind of death.
 
 use std::path::Path;
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use platform::postgres::{Embedded, Options};
-use platform::testing::eventually;
-
-const SOON: Duration = Duration::from_secs(20);
+use platform::testing::{SOON, eventually};
 
 /// Below /tmp, where every account gets to.
 fn data_dir() -> tempfile::TempDir {

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
 use std::time::Duration;
 
-use platform::testing::{Receiver, TestDb, eventually, left_behind};
+use platform::testing::{Receiver, SOON, TestDb, eventually, left_behind};
 use pulseops::roles::{Role, migrations};
 use serde_json::json;
 use tokio::process::Child;
@@ -96,10 +96,7 @@ async fn the_story_runs_over_processes() {
     cast.ended_deliveries(&incident).await;
     // A session that ends in one process is refused by the doors of the others.
     cast.grace.post("/v1/auth/logout", json!({})).await.expect(204);
-    eventually(Duration::from_secs(1), async || {
-        (cast.grace.get("/v1/incidents").await.status == 401).then_some(())
-    })
-    .await;
+    eventually(SOON, async || (cast.grace.get("/v1/incidents").await.status == 401).then_some(())).await;
     let admin = db.admin().await;
     eventually(READY, async || left_behind(&admin).await.is_empty().then_some(())).await;
     let (ready, text) = deployment.doctor().await;

@@ -9,8 +9,7 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
 pub const PASSWORD: &str = "correct horse battery staple";
-/// The longest that a test waits for something that should take milliseconds.
-pub const SOON: Duration = Duration::from_secs(15);
+pub use platform::testing::SOON;
 
 /// Somebody who calls: a person with a token, or nobody.
 #[derive(Clone)]

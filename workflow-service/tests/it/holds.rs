@@ -148,7 +148,8 @@ async fn to_notify_and_escalate_at_once_tells_one_level() {
     let incident = world.open(&service).await;
     world.until(&incident, "first-aid", pb::RunStatus::Succeeded).await;
     paged(&endpoint).await;
-    let run = eventually(SOON, async || world.run_of(&incident, "Slow").await.filter(|it| it.path == "1.1"));
-    assert_eq!(run.await.status(), pb::RunStatus::Running, "it waits for an acknowledgement");
+    let running = |run: &pb::Run| run.path == "1.1" && run.status() == pb::RunStatus::Running;
+    // It waits for an acknowledgement.
+    eventually(SOON, async || world.run_of(&incident, "Slow").await.filter(running)).await;
     assert_eq!(endpoint.hits_of("/next").len(), 0);
 }

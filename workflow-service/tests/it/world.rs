@@ -1,7 +1,5 @@
 //! One organization in a process of its own: every service that takes part, over a test database.
 
-use std::time::Duration;
-
 use platform::ctx::{Ctx, OrgId, Principal};
 use platform::deps::Deps;
 use platform::migrate::Migrations;
@@ -25,7 +23,7 @@ use uuid::Uuid;
 use workflow_service::{BuiltinPolicy, Config};
 
 pub const OURS: Migrations = Migrations { owner: workflow_service::NAME, dir: &workflow_service::MIGRATIONS };
-pub const SOON: Duration = Duration::from_secs(20);
+pub use platform::testing::SOON;
 
 pub struct World {
     pub db: TestDb,
