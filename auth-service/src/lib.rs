@@ -4,7 +4,8 @@
 //!
 //! - RPCs: Session, Me, User, Team, ApiKey and Access service of `pulseops.auth.v1`.
 //! - Topic out: `pulseops.auth.v1` (`user.registered`, `user.created`, `user.changed`,
-//!   `access.revoked`); none in.
+//!   `access.revoked`).
+//! - Topic in: `pulseops.audit.v1`, what the other services' callers changed (consumer `audit`).
 //! - Asks incident-service whether a service exists before it gets an integration key.
 //!
 //! The invariant: rights taken away are gone. A token is signed under a lock on the user, session or
@@ -22,6 +23,7 @@ mod access;
 mod api_keys;
 mod audit;
 mod config;
+mod consumers;
 mod convert;
 pub mod events;
 mod flows;
@@ -41,9 +43,11 @@ mod teams;
 mod users;
 mod words;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use include_dir::{Dir, include_dir};
+use platform::consumer::Options;
 use platform::deps::{Deps, Service};
 use platform::error::Result;
 use platform::lifecycle::Stage;
@@ -77,6 +81,9 @@ pub async fn build(deps: &Deps, config: &Config) -> Result<Service> {
     let interval = Duration::from_millis(config.sweep_interval_ms.max(1));
     let swept = db.clone();
     deps.lifecycle.spawn(Stage::Drivers, "auth.sweep", move |shutdown| sweep::run(swept, interval, shutdown));
+    let consumers = deps.consumers(NAME, &db);
+    deps.consume(&consumers, "audit", &consumers::AUDIT, Options::default(), Arc::new(consumers::Audit))
+        .await?;
     let auth = Auth::new(deps, config, db, signer);
     let service = Service::builder(NAME)
         .add(SessionServiceServer::new(auth.clone()))

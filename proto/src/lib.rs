@@ -13,6 +13,7 @@
 //!
 //! Start reading in `pulseops/api/v1/options.proto`, then `src/validate.rs`.
 
+pub mod audit;
 pub mod codec;
 pub mod json;
 mod merge;

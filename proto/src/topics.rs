@@ -20,3 +20,5 @@ pub const EVENTS: Topic = Topic { name: "pulseops.events.v1", partitions: 8, ret
 pub const INCIDENTS: Topic = Topic { name: "pulseops.incidents.v1", partitions: 8, retention_ms: 7 * DAY_MS };
 /// Users and revocations, keyed by organization; tailed by every process.
 pub const AUTH: Topic = Topic { name: "pulseops.auth.v1", partitions: 1, retention_ms: 7 * DAY_MS };
+/// Who changed which resource, for auth-service's audit; keyed by resource.
+pub const AUDIT: Topic = Topic { name: "pulseops.audit.v1", partitions: 8, retention_ms: 7 * DAY_MS };

@@ -1,6 +1,7 @@
 //! auth-service over a real Postgres and behind its real door.
 
 mod access;
+mod audit;
 mod integration_keys;
 mod keys;
 mod races;
