@@ -1,14 +1,21 @@
 -- Why: what every owner's tables stand on: the owner role, the database's clock, one way to make a service and to guard a table.
 -- Lock: none that anybody waits for; everything here is new.
 
+-- Roles are the cluster's: another database's migration may make the same ones at the same time.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'pulseops_owner') THEN
-        CREATE ROLE pulseops_owner NOLOGIN;
+        BEGIN
+            CREATE ROLE pulseops_owner NOLOGIN;
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+        END;
     END IF;
     -- Since version 16 who makes a role is its member and may not use it.
     IF NOT pg_has_role(current_user, 'pulseops_owner', 'USAGE') THEN
-        EXECUTE format('GRANT pulseops_owner TO %I', current_user);
+        BEGIN
+            EXECUTE format('GRANT pulseops_owner TO %I', current_user);
+        EXCEPTION WHEN unique_violation THEN NULL;
+        END;
     END IF;
 END
 $$;
@@ -47,6 +54,16 @@ CREATE FUNCTION pulseops.now() RETURNS timestamptz
     LANGUAGE sql STABLE PARALLEL SAFE
     AS 'SELECT pg_catalog.statement_timestamp()';
 
+-- Runs what makes something of the cluster's, unless another database's migration was faster.
+CREATE FUNCTION pulseops.unless_there(statement text) RETURNS void
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    EXECUTE statement;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+END
+$$;
+
 -- Makes the schema and the two roles of a service; does nothing for what is there. Roles belong to the cluster, schemas to this database.
 -- The login role does not inherit: it becomes the system role by SET LOCAL ROLE only.
 CREATE FUNCTION pulseops.create_service(service text) RETURNS void
@@ -60,18 +77,18 @@ BEGIN
         RAISE EXCEPTION 'not the name of a service: %', service;
     END IF;
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = login) THEN
-        EXECUTE format('CREATE ROLE %I LOGIN NOINHERIT', login);
+        PERFORM pulseops.unless_there(format('CREATE ROLE %I LOGIN NOINHERIT', login));
     END IF;
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = sys) THEN
-        EXECUTE format('CREATE ROLE %I NOLOGIN', sys);
+        PERFORM pulseops.unless_there(format('CREATE ROLE %I NOLOGIN', sys));
     END IF;
     IF NOT EXISTS (SELECT FROM pg_auth_members m
                    JOIN pg_roles r ON r.oid = m.roleid JOIN pg_roles l ON l.oid = m.member
                    WHERE r.rolname = sys AND l.rolname = login) THEN
-        EXECUTE format('GRANT %I TO %I', sys, login);
+        PERFORM pulseops.unless_there(format('GRANT %I TO %I', sys, login));
     END IF;
     IF NOT pg_has_role(current_user, login, 'USAGE') THEN
-        EXECUTE format('GRANT %I TO %I', login, current_user);
+        PERFORM pulseops.unless_there(format('GRANT %I TO %I', login, current_user));
     END IF;
     EXECUTE format('CREATE SCHEMA IF NOT EXISTS %I AUTHORIZATION pulseops_owner', login);
     EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I, %I', login, login, sys);

@@ -40,20 +40,44 @@ async fn two_at_once_migrate_once() {
     let test = TestDb::new().await;
     let (admin, empty) = (test.admin().await, format!("{}_b", test.name()));
     admin.batch_execute(&format!("CREATE DATABASE {empty}")).await.expect("an empty database");
-    // With a URL of its own, or as text whose last `dbname=` counts.
-    let url = match url::Url::parse(&test.url()) {
-        Ok(mut url) => {
-            url.set_path(&empty);
-            url.into()
-        }
-        Err(_) => format!("{} dbname={empty}", test.url()),
-    };
+    let url = url_of(&test, &empty);
     let services = [PROBE];
     let (one, two) = tokio::join!(migrate::run(&url, &services), migrate::run(&url, &services));
     let (one, two) = (one.expect("migrated"), two.expect("migrated"));
     assert!(one.is_empty() != two.is_empty(), "{} and {} steps", one.len(), two.len());
     assert!(migrate::pending(&url, &services).await.expect("asked").is_empty());
     admin.batch_execute(&format!("DROP DATABASE {empty} WITH (FORCE)")).await.expect("dropped");
+}
+
+/// Roles are the cluster's: two databases that are migrated for the first time want the same ones.
+#[tokio::test]
+async fn two_databases_at_once_make_the_roles_once() {
+    const TWIN: Migrations = Migrations { owner: "twin", dir: BARE.dir };
+    let test = TestDb::new().await;
+    let (admin, names) = (test.admin().await, ["a", "b"].map(|end| format!("{}_{end}", test.name())));
+    for _ in 0..3 {
+        for name in &names {
+            admin.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("an empty database");
+        }
+        let [one, two] = names.each_ref().map(|name| url_of(&test, name));
+        let (one, two) = tokio::join!(migrate::run(&one, &[TWIN]), migrate::run(&two, &[TWIN]));
+        assert_eq!(one.expect("migrated").len(), two.expect("migrated").len());
+        for name in &names {
+            admin.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.expect("dropped");
+        }
+        admin.batch_execute("DROP ROLE pulseops_twin, pulseops_twin_sys").await.expect("nobody uses them");
+    }
+}
+
+/// Another database of the server: with a URL of its own, or as text whose last `dbname=` counts.
+fn url_of(test: &TestDb, name: &str) -> String {
+    match url::Url::parse(&test.url()) {
+        Ok(mut url) => {
+            url.set_path(name);
+            url.into()
+        }
+        Err(_) => format!("{} dbname={name}", test.url()),
+    }
 }
 
 #[tokio::test]
