@@ -35,27 +35,39 @@ impl Rules {
         Self { sets: RuleSets::default(), memory: Memory::default(), lateness }
     }
 
-    /// Events of the batch that rules select. Services that are not known are counted and left out:
-    /// the intake has refused events for them before.
-    async fn select(&self, conn: &mut AsyncPgConnection, batch: &[Delivered]) -> Result<Vec<Matched>> {
+    /// Events of the batch that rules select, and of how many records: of the first, when they are work
+    /// enough. Services that are not known are counted and left out: the intake has refused events for
+    /// them before.
+    async fn select(
+        &self,
+        conn: &mut AsyncPgConnection,
+        batch: &[Delivered],
+    ) -> Result<(Vec<Matched>, usize)> {
         let events: Vec<Event> =
             batch.iter().map(|record| Event::decode(record, self.lateness)).collect::<Result<_>>()?;
-        let keys: HashSet<_> = events.iter().map(|event| (event.org, event.service)).collect();
-        let keys: Vec<_> = keys.into_iter().collect();
-        let mut breaks = Breaks::begin();
-        let sets = self.sets.load(conn, &keys, &mut breaks).await?;
-        let unknown = events.iter().filter(|event| !sets.contains_key(&(event.org, event.service)));
-        let unknown = unknown.count() as u64;
-        metrics::counter!("pulseops_incident_events_total").increment(events.len() as u64);
-        metrics::counter!("pulseops_incident_events_of_unknown_service_total").increment(unknown);
-        let mut matched = Vec::new();
-        let mut breaks = Breaks::of_batch(batch.len());
+        let mut seen = HashSet::new();
+        let keys = events.iter().map(|event| (event.org, event.service));
+        let keys: Vec<_> = keys.filter(|key| seen.insert(*key)).collect();
+        let loaded = self.sets.load(conn, &keys, &mut Breaks::of_batch()).await?;
+        let (mut matched, mut taken, mut unknown) = (Vec::new(), 0, 0);
+        let mut breaks = Breaks::of_batch();
         for (record, event) in events.into_iter().enumerate() {
-            let set: Option<&Arc<RuleSet>> = sets.get(&(event.org, event.service));
+            let key = (event.org, event.service);
+            if loaded.waiting.contains(&key) {
+                break;
+            }
+            let set: Option<&Arc<RuleSet>> = loaded.sets.get(&key);
+            unknown += u64::from(set.is_none());
             matched.extend(set.and_then(|set| matches(record, event, set)));
+            taken += 1;
             breaks.take(conn).await?;
+            if breaks.enough() {
+                break;
+            }
         }
-        Ok(matched)
+        metrics::counter!("pulseops_incident_events_total").increment(taken as u64);
+        metrics::counter!("pulseops_incident_events_of_unknown_service_total").increment(unknown);
+        Ok((matched, taken))
     }
 
     /// Leaves out events that were counted before, in this batch or an earlier one.
@@ -114,9 +126,9 @@ impl Handler for Rules {
         conn: &mut AsyncPgConnection,
         batch: &[Delivered],
     ) -> Result<After> {
-        let matched = self.select(conn, batch).await?;
+        let (matched, taken) = self.select(conn, batch).await?;
         if matched.is_empty() {
-            return Ok(After::none());
+            return Ok(After::none().of_first(taken));
         }
         let events = self.unseen(conn, matched, cx.now).await?;
         let windows = self.windows(conn, cx.partition, &events).await?;
@@ -125,7 +137,7 @@ impl Handler for Rules {
         windows::save(conn, &decided.changed).await?;
         alerts::apply(conn, signals).await?;
         let (memory, partition, now) = (self.memory.clone(), cx.partition, cx.now);
-        Ok(After::call(move || memory.keep(partition, decided.windows, now)))
+        Ok(After::call(move || memory.keep(partition, decided.windows, now)).of_first(taken))
     }
 
     fn lost(&self, partition: i32) {

@@ -16,6 +16,6 @@ pub use decide::{Decided, Fired, Matched, decide, matches};
 pub use event::{Event, sample_scope};
 pub use memory::{Known, Memory, Windows};
 pub use selection::{Names, Selection};
-pub use sets::{CompiledRule, RuleSet, RuleSets, Sets};
+pub use sets::{CompiledRule, Loaded, RuleSet, RuleSets, SetKey};
 pub use template::{BadTemplate, Template};
 pub use window::{Limit, Window};

@@ -4,7 +4,7 @@
 //! Tables: `services`, `rules`, `rule_sets`, `alerts`, `incidents`, `incident_assignees`,
 //! `incident_counters`, `timeline`, `seen_events`, `windows`.
 //! In: `pulseops.events.v1` (consumer `rules`). Out: `pulseops.incidents.v1`, one event for each
-//! version of an incident.
+//! version of an incident, and `pulseops.audit.v1`.
 //!
 //! The invariant: an event, identified by (organization, service, id), counts once in every window,
 //! and a change of an incident, its timeline entry and its event are one transaction.
@@ -15,6 +15,7 @@
 
 pub mod alerts;
 mod announce;
+mod audit;
 pub mod config;
 pub mod consumers;
 mod convert;
@@ -66,6 +67,7 @@ pub static INCIDENTS: TopicSpec =
 pub async fn build(deps: &Deps, config: &Config) -> Result<Service> {
     let db = deps.db(NAME)?;
     deps.bus.ensure_topic(&INCIDENTS).await?;
+    deps.bus.ensure_topic(&audit::TOPIC).await?;
     deps.relay(&db);
     let consumers = deps.consumers(NAME, &db);
     let rules = consumers::Rules::new(TimeDelta::milliseconds(i64::from(config.lateness_ms)));

@@ -8,6 +8,7 @@ use platform::page::{CONFIG_SORTS, ConfigKey};
 use proto::incident::v1 as wire;
 
 use crate::alerts;
+use crate::audit;
 use crate::convert;
 use crate::engine::{Names, Selection, Template, sample_scope};
 use crate::json::{Condition, Json};
@@ -24,6 +25,10 @@ const MAX_RULES: i64 = 500;
 /// tried on one event, while others wait. Ordinary selections cost less than a hundred, those that
 /// match a pattern up to some thousands.
 pub(crate) const MAX_COST: i64 = 10 * expression::BUDGET as i64;
+
+/// Characters that the selections of a service's rules in force have together at most. Compiling them all
+/// takes up to two seconds in release, when they are patterns for the most part, and a batch waits for it.
+const MAX_LENGTH: i64 = 64 << 10;
 
 pub async fn create(cx: &Ctx, conn: &mut AsyncPgConnection, draft: wire::Rule) -> Result<Rule> {
     let service_id = ServiceId::parse("rule.service_id", &draft.service_id)?;
@@ -71,6 +76,7 @@ pub async fn create(cx: &Ctx, conn: &mut AsyncPgConnection, draft: wire::Rule) -
     }
     afford(conn, &rule).await?;
     store::insert(conn, &rule).await.map_err(slug_taken)?;
+    audit::write(cx, conn, "rule.created", rule.id.uuid(), None, Some(&convert::rule(&rule))).await?;
     Ok(rule)
 }
 
@@ -89,14 +95,16 @@ pub async fn update(
     let mut rule = store::lock(conn, cx.org, RuleId::parse("id", &request.id)?).await?;
     cx.expect_version(rule.version)?;
     let (patch, mask) = (request.rule.as_ref(), request.update_mask.as_ref());
-    let merged = proto::update("rule", &convert::rule(&rule), patch, mask)?;
-    let (quiet_ms, cost) = (rule.auto_resolve_ms, rule.cost_in_force());
+    let before = convert::rule(&rule);
+    let merged = proto::update("rule", &before, patch, mask)?;
+    let (quiet_ms, burden) = (rule.auto_resolve_ms, rule.burden_in_force());
     write(&mut rule, merged)?;
-    if rule.cost_in_force() > cost {
+    let after = rule.burden_in_force();
+    if after.cost > burden.cost || after.length > burden.length {
         services::touch_rules(conn, cx.org, rule.service_id).await?;
         afford(conn, &rule).await?;
     }
-    changed(cx, conn, &mut rule).await?;
+    changed(cx, conn, "rule.updated", &before, &mut rule).await?;
     if rule.auto_resolve_ms != quiet_ms {
         let service = services::get(conn, cx.org, rule.service_id).await?;
         let whose = (service.id, Quiet::OfRule(rule.id));
@@ -105,25 +113,41 @@ pub async fn update(
     Ok(rule)
 }
 
-/// Whether the rules of the service, which nobody else changes, still leave what this one costs.
+/// Whether the rules of the service, which nobody else changes, still leave what this one asks.
 async fn afford(conn: &mut AsyncPgConnection, rule: &Rule) -> Result<()> {
-    let (cost, left) = (rule.cost_in_force(), MAX_COST - store::cost_beside(conn, rule).await?);
-    if cost <= left.max(0) {
-        return Ok(());
+    let (own, others) = (rule.burden_in_force(), store::burden_beside(conn, rule).await?);
+    let left = (MAX_COST - others.cost).max(0);
+    if own.cost > left {
+        let detail = format!(
+            "evaluating this costs up to {} steps, and the enabled rules of the service leave {left} of {MAX_COST}",
+            own.cost
+        );
+        return Err(Error::field("rule.selection", "too_expensive", detail));
     }
-    let detail = format!(
-        "evaluating this costs up to {cost} steps, and the enabled rules of the service leave {} of {MAX_COST}",
-        left.max(0)
-    );
-    Err(Error::field("rule.selection", "too_expensive", detail))
+    let left = (MAX_LENGTH - others.length).max(0);
+    if own.length > left {
+        let detail = format!(
+            "this has {} characters, and the selections of the service's enabled rules leave {left} of {MAX_LENGTH}",
+            own.length
+        );
+        return Err(Error::field("rule.selection", "too_long_together", detail));
+    }
+    Ok(())
 }
 
-async fn changed(cx: &Ctx, conn: &mut AsyncPgConnection, rule: &mut Rule) -> Result<()> {
+async fn changed(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    action: &str,
+    before: &wire::Rule,
+    rule: &mut Rule,
+) -> Result<()> {
     rule.version += 1;
     rule.updated_at = cx.now;
     rule.updated_by = cx.principal.subject().to_string();
     store::update(conn, rule).await?;
-    services::touch_rules(conn, cx.org, rule.service_id).await
+    services::touch_rules(conn, cx.org, rule.service_id).await?;
+    audit::write(cx, conn, action, rule.id.uuid(), Some(before), Some(&convert::rule(rule))).await
 }
 
 /// Archives a rule; archiving it again changes nothing.
@@ -133,8 +157,9 @@ pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result
     if rule.archived_at.is_some() {
         return Ok(());
     }
+    let before = convert::rule(&rule);
     rule.archived_at = Some(cx.now);
-    changed(cx, conn, &mut rule).await
+    changed(cx, conn, "rule.archived", &before, &mut rule).await
 }
 
 pub async fn get(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<Rule> {

@@ -10,6 +10,7 @@ use proto::incident::v1 as wire;
 use uuid::Uuid;
 
 use crate::alerts;
+use crate::audit;
 use crate::convert;
 use crate::json::Json;
 use crate::kinds::ServiceId;
@@ -59,6 +60,8 @@ pub async fn create(
         return Err(Error::conflict("already_exists", "an archived service has this slug; take another one"));
     }
     store::insert(conn, &service).await.map_err(slug_taken)?;
+    audit::write(cx, conn, "service.created", service.id.uuid(), None, Some(&convert::service(&service)))
+        .await?;
     Ok(service)
 }
 
@@ -81,7 +84,7 @@ pub async fn update(
     let merged = proto::update("service", &convert::service(&service), patch, mask)?;
     let before = service.clone();
     write(&mut service, merged, references)?;
-    changed(cx, conn, &before, &mut service).await?;
+    changed(cx, conn, "service.updated", &before, &mut service).await?;
     Ok(service)
 }
 
@@ -89,6 +92,7 @@ pub async fn update(
 async fn changed(
     cx: &Ctx,
     conn: &mut AsyncPgConnection,
+    action: &str,
     before: &Service,
     service: &mut Service,
 ) -> Result<()> {
@@ -107,7 +111,8 @@ async fn changed(
     if service.paused_until != before.paused_until || service.archived_at != before.archived_at {
         alerts::look(cx, conn, service.id).await?;
     }
-    Ok(())
+    let shown = [before, service].map(convert::service);
+    audit::write(cx, conn, action, service.id.uuid(), Some(&shown[0]), Some(&shown[1])).await
 }
 
 /// The service without what neither rules nor incidents read.
@@ -162,7 +167,7 @@ pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result
     }
     let before = service.clone();
     service.archived_at = Some(cx.now);
-    changed(cx, conn, &before, &mut service).await
+    changed(cx, conn, "service.archived", &before, &mut service).await
 }
 
 pub async fn get(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<Service> {

@@ -12,7 +12,7 @@ use crate::endpoints::Endpoint;
 use crate::kinds::Kind;
 use crate::vault::{Row, Vault};
 
-const UNPROVEN: &str = "the address is not verified";
+const UNPROVEN: &str = "the address is not verified: send-code mails a code to it, verify takes the code";
 const ADDRESS_LOST: &str = "the address cannot be read with this deployment's secret: enter it again";
 const SECRET_LOST: &str = "its secret cannot be read with this deployment's secret: create it anew";
 

@@ -30,6 +30,14 @@ impl Group {
         }
     }
 
+    /// For people.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Team(_) => "a team",
+            Self::Owners => "the owners",
+        }
+    }
+
     fn of_row(row: &GroupSeen) -> Self {
         match row.kind {
             GroupKind::Team => Self::Team(TeamId(row.group_id)),

@@ -95,6 +95,9 @@ pub struct Delivery {
     pub order_wait_ms: u64,
     /// Test messages that one channel takes in an hour.
     pub tests_per_hour: u32,
+    /// Days after which messages that have ended are removed, with their notifications and attempts; at
+    /// least 1.
+    pub keep_deliveries_days: u32,
     /// Whether contact methods and channels of kind `log` count as ways to reach somebody: only where
     /// those people read the server's log. When nobody can be reached, the log is told all the same.
     pub log_channel: bool,
@@ -114,6 +117,7 @@ impl Default for Delivery {
             peer_timeout_ms: 300,
             order_wait_ms: 60_000,
             tests_per_hour: 20,
+            keep_deliveries_days: 400,
             log_channel: true,
         }
     }

@@ -6,6 +6,7 @@ use platform::error::{Error, Result};
 use proto::notification::v1 as wire;
 
 use crate::addresses::{Addresses, Kept, refuse_archived};
+use crate::audit;
 use crate::convert;
 use crate::ids::{ContactMethodId, UserId};
 use crate::peers::Peers;
@@ -69,6 +70,7 @@ pub async fn create(
     };
     let inserted = contact_methods::insert_contact_method(conn, &row).await;
     inserted.map_err(|error| error.under("contact_method"))?;
+    audit::write(cx, conn, "contact_method.created", id.uuid(), None, Some(&masked(&row))).await?;
     let warning = addresses.reach(&row).err();
     Ok(convert::contact_method(row, admitted.kept.plain, secret, warning))
 }
@@ -118,6 +120,9 @@ pub async fn update(
     let kept = addresses.readdress(&row, &current.address, &merged.address);
     let kept = kept.map_err(|error| error.under("contact_method"))?;
     // Proof is of one address: another one needs its own.
+    if kept.digest != row.address_digest {
+        store::codes::delete_code(conn, cx.org, id).await?;
+    }
     let verified_at = match row.verified_at.filter(|_| kept.digest == row.address_digest) {
         Some(at) => Some(at),
         None => is_proven(cx, conn, user, &kept).await?.then_some(cx.now),
@@ -131,8 +136,10 @@ pub async fn update(
         updated_at: cx.now,
         updated_by: cx.principal.id,
     };
+    let before = masked(&row);
     let row = contact_methods::update(conn, cx.org, id, &change).await;
     let row = row.map_err(|error| error.under("contact_method"))?;
+    audit::write(cx, conn, "contact_method.updated", id.uuid(), Some(&before), Some(&masked(&row))).await?;
     let warning = addresses.reach(&row).err();
     Ok(convert::contact_method(row, kept.plain, None, warning))
 }
@@ -145,7 +152,14 @@ pub async fn delete(cx: &Ctx, conn: &mut AsyncPgConnection, user: UserId, id: &s
     if row.archived_at.is_some() {
         return Ok(());
     }
-    contact_methods::archive(conn, cx.org, id, cx.now, cx.principal.id).await
+    contact_methods::archive(conn, cx.org, id, cx.now, cx.principal.id).await?;
+    let after = masked(&contact_methods::get(conn, cx.org, id).await?);
+    audit::write(cx, conn, "contact_method.archived", id.uuid(), Some(&masked(&row)), Some(&after)).await
+}
+
+/// As lists show it.
+pub fn masked(row: &ContactMethod) -> wire::ContactMethod {
+    convert::contact_method(row.clone(), row.address_shown.clone(), None, None)
 }
 
 /// Whether the address is the one that the account was registered with.
@@ -164,11 +178,13 @@ async fn leave_room(cx: &Ctx, conn: &mut AsyncPgConnection, user: UserId) -> Res
     Err(Error::conflict("too_many", detail))
 }
 
-fn of_user(row: ContactMethod, user: UserId) -> Result<ContactMethod> {
+/// The row, when it is this person's.
+pub fn of_user(row: ContactMethod, user: UserId) -> Result<ContactMethod> {
     if row.user_id == user { Ok(row) } else { Err(Error::not_found("contact method")) }
 }
 
-fn whole(addresses: &Addresses, row: ContactMethod) -> wire::ContactMethod {
+/// As its person reads it.
+pub fn whole(addresses: &Addresses, row: ContactMethod) -> wire::ContactMethod {
     let (address, warning) = (addresses.whole(&row), addresses.reach(&row).err());
     convert::contact_method(row, address, None, warning)
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncPgConnection;
-use platform::ctx::{Ctx, Trace};
+use platform::ctx::{Ctx, OrgId, Trace};
 use platform::db::Db;
 use platform::error::Result;
 use platform::leased::{self, Claim, Outcome, Work};
@@ -23,6 +23,7 @@ use crate::channels::{Answer, Destination, Rendered, Verdict};
 use crate::config::Delivery;
 use crate::kinds::{AttemptOutcome, Kind, Status};
 use crate::peers::Peers;
+use crate::proofs;
 use crate::retry::{Next, Policy};
 use crate::store;
 use crate::store::attempts::Attempt;
@@ -54,6 +55,14 @@ pub struct Job {
     pub attempt: Attempt,
 }
 
+/// A delivery as it stands after a step.
+pub struct Past {
+    pub row: Notification,
+    pub message: Message,
+    /// Its last attempt; none when its turn never came.
+    pub last: Option<Attempt>,
+}
+
 /// Where a message goes, or why that is not known.
 type Address = Result<Destination, &'static str>;
 
@@ -67,20 +76,16 @@ impl Work for Deliverer {
             Some((job, to)) => Opening::Attempt(Box::new(job), Ok(to)),
             None => platform::tx!(self.db, &cx, |conn| self.open(&cx, conn, &claim).await)?,
         };
-        let job = match opening {
+        let past = match opening {
             Opening::Waits => return Ok(()),
-            Opening::Overtaken(kind) => {
-                count_end(kind, Status::Cancelled);
-                return Ok(());
+            Opening::Ends(past) => {
+                count_end(past.row.kind, past.row.status);
+                *past
             }
-            Opening::Spent(job) => {
-                count_end(job.row.kind, job.row.status);
-                *job
-            }
-            Opening::Ended(job) => *job,
+            Opening::Ended(past) => *past,
             Opening::Attempt(job, to) => self.attempt(*job, &to, &claim).await?,
         };
-        self.note(&claim, &job).await
+        self.note(&claim, &past).await
     }
 }
 
@@ -108,8 +113,8 @@ impl Deliverer {
     }
 
     /// Sends once and records what became of it and of the delivery.
-    async fn attempt(&self, mut job: Job, to: &Address, claim: &Claim) -> Result<Job> {
-        let cx = self.context(&job);
+    async fn attempt(&self, mut job: Job, to: &Address, claim: &Claim) -> Result<Past> {
+        let cx = self.context(job.row.org_id, &job.message);
         let answer = match self.is_outdated(&cx, &job.row).await {
             true => None,
             false => Some(self.deliver(&cx, &job, to).await),
@@ -141,7 +146,8 @@ impl Deliverer {
             job.row.status = status;
             job.row.ended_at = Some(now);
         }
-        Ok(job)
+        let Job { row, message, attempt } = job;
+        Ok(Past { row, message, last: Some(attempt) })
     }
 
     /// Ends a delivery in the transaction open on `conn` and lets those go that wait for it. It stays
@@ -155,7 +161,7 @@ impl Deliverer {
         now: DateTime<Utc>,
     ) -> Result<()> {
         if let Some(incident) = row.incident_id {
-            store::order::lock(conn, row.org_id, incident).await?;
+            store::order::lock(conn, row.org_id, incident, std::slice::from_ref(&row.order_key)).await?;
         }
         store::notifications::end_notification(conn, row, claim.epoch, status, now).await?;
         if row.incident_id.is_some() && store::order::release(conn, row, now).await? > 0 {
@@ -181,7 +187,7 @@ impl Deliverer {
         let message = Rendered {
             key: job.row.key.clone(),
             subject: job.message.subject.clone(),
-            text: job.message.text_body.clone(),
+            text: self.text(&job.message),
             json: job.message.json_body.clone(),
             trace: cx.trace.child(&self.source).to_string(),
         };
@@ -229,10 +235,21 @@ impl Deliverer {
         }
     }
 
+    /// What the message says; a code is filled in here, because it is kept nowhere.
+    fn text(&self, message: &Message) -> String {
+        match message.carries_code {
+            true => {
+                let code = self.addresses.vault.code(message.org_id, message.id.uuid());
+                message.text_body.replace(proofs::PLACE, code.expose())
+            }
+            false => message.text_body.clone(),
+        }
+    }
+
     /// The trace of the request that made the delivery goes on.
-    fn context(&self, job: &Job) -> Ctx {
-        let trace = Trace::parse(&job.message.trace).unwrap_or_else(|| Trace::new(&self.source));
-        Ctx::service(crate::NAME, job.row.org_id, self.source.clone(), trace, None)
+    fn context(&self, org: OrgId, message: &Message) -> Ctx {
+        let trace = Trace::parse(&message.trace).unwrap_or_else(|| Trace::new(&self.source));
+        Ctx::service(crate::NAME, org, self.source.clone(), trace, None)
     }
 }
 
@@ -251,7 +268,8 @@ fn count_attempt(job: &Job) {
     .increment(1);
 }
 
-fn count_end(kind: Kind, status: Status) {
+/// Counts a delivery that has ended.
+pub fn count_end(kind: Kind, status: Status) {
     metrics::counter!(
         "pulseops_notification_deliveries_total",
         "kind" => kind.as_str(), "status" => status.as_str()

@@ -8,6 +8,7 @@ use platform::page::{CONFIG_SORTS, ConfigKey};
 use proto::notification::v1 as wire;
 
 use crate::addresses::{Addresses, refuse_archived};
+use crate::audit;
 use crate::convert;
 use crate::delivery::Job;
 use crate::ids::{ChannelId, TeamId};
@@ -72,6 +73,7 @@ pub async fn create(
     };
     let inserted = channels::insert_channel(conn, &row).await;
     inserted.map_err(|error| error.under("channel"))?;
+    audit::write(cx, conn, "channel.created", id.uuid(), None, Some(&masked(&row))).await?;
     let warning = addresses.reach(&row).err();
     Ok(convert::channel(row, admitted.kept.plain, secret, warning))
 }
@@ -130,7 +132,9 @@ pub async fn update(
         updated_at: cx.now,
         updated_by: cx.principal.id,
     };
+    let before = masked(&row);
     let row = channels::update(conn, cx.org, id, &change).await?;
+    audit::write(cx, conn, "channel.updated", id.uuid(), Some(&before), Some(&masked(&row))).await?;
     let warning = addresses.reach(&row).err();
     Ok(convert::channel(row, kept.plain, None, warning))
 }
@@ -143,7 +147,14 @@ pub async fn delete(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<
     if row.archived_at.is_some() {
         return Ok(());
     }
-    channels::archive(conn, cx.org, id, cx.now, cx.principal.id).await
+    channels::archive(conn, cx.org, id, cx.now, cx.principal.id).await?;
+    let after = masked(&channels::get(conn, cx.org, id).await?);
+    audit::write(cx, conn, "channel.archived", id.uuid(), Some(&masked(&row)), Some(&after)).await
+}
+
+/// As lists show it.
+fn masked(row: &Channel) -> wire::Channel {
+    convert::channel(row.clone(), row.address_shown.clone(), None, None)
 }
 
 /// A test message through the channel, of which it takes `per_hour`. Start it right after the commit.

@@ -15,7 +15,7 @@ use tonic::{Request, Response, Status};
 use crate::addresses::Addresses;
 use crate::peers::Peers;
 use crate::sending::Sending;
-use crate::{contact_methods, destinations, notifications};
+use crate::{contact_methods, destinations, notifications, proofs};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -156,6 +156,37 @@ impl ContactMethodService for Grpc {
         let user = contact_methods::authorize(&cx, &self.0.peers, &request.user_id).await?;
         platform::tx!(self.0.db, &cx, |conn| contact_methods::delete(&cx, conn, user, &request.id).await)?;
         Ok(Response::new(()))
+    }
+
+    async fn send_contact_method_code(
+        &self,
+        request: Request<wire::SendContactMethodCodeRequest>,
+    ) -> Answer<wire::Notification> {
+        let (cx, request) = unpack(request)?;
+        let user = contact_methods::authorize(&cx, &self.0.peers, &request.user_id).await?;
+        let mut born = None;
+        let answer = platform::mutation!(self.0.db, &cx, &request, |conn| {
+            let (notification, begun) = proofs::send(&cx, conn, &self.0.addresses, user, &request.id).await?;
+            born = Some(begun);
+            Ok(notification)
+        })?;
+        self.0.sending.start(born);
+        Ok(answer)
+    }
+
+    async fn verify_contact_method(
+        &self,
+        request: Request<wire::VerifyContactMethodRequest>,
+    ) -> Answer<wire::ContactMethod> {
+        let (cx, request) = unpack(request)?;
+        let user = contact_methods::authorize(&cx, &self.0.peers, &request.user_id).await?;
+        if let Some(answer) = idempotency::replayed(&self.0.db, &cx, &request).await? {
+            return Ok(answer);
+        }
+        proofs::check(&cx, &self.0.db, &self.0.addresses, user, &request).await?;
+        Ok(platform::mutation!(self.0.db, &cx, &request, |conn| {
+            proofs::accept(&cx, conn, &self.0.addresses, user, &request).await
+        })?)
     }
 }
 

@@ -1,11 +1,12 @@
 //! notification-service: who is told, over which way, and what became of it.
 //!
 //! It owns channels (destinations of an organization or a team), contact methods (one person's
-//! addresses), messages (what is said, rendered once), notifications (one message to one destination)
-//! and their attempts; and keeps what auth-service last said about people and groups. Tables: `channels`,
-//! `contact_methods`, `people`, `groups_seen`, `messages`, `notifications`, `attempts`.
-//! Topic in: `pulseops.auth.v1` (consumer `contacts`). Topics out: none; an incident's timeline is told
-//! through incident-service.
+//! addresses) and the codes that prove them, messages (what is said, rendered once), notifications (one
+//! message to one destination) and their attempts, until they are swept; and keeps what auth-service last
+//! said about people and groups. Tables: `channels`, `contact_methods`, `contact_method_codes`, `people`,
+//! `groups_seen`, `messages`, `notifications`, `attempts`.
+//! Topic in: `pulseops.auth.v1` (consumer `contacts`). Topic out: `pulseops.audit.v1`; an incident's
+//! timeline is told through incident-service.
 //!
 //! The invariant: a delivery has one key and one body for ever, its attempt is on record before
 //! anything is sent, and only the holder of the row's lease records an outcome. So a receiver that
@@ -16,6 +17,7 @@
 
 mod addresses;
 mod audiences;
+mod audit;
 mod born;
 mod channels;
 mod config;
@@ -31,11 +33,13 @@ mod kinds;
 mod notes;
 mod notifications;
 mod peers;
+mod proofs;
 mod render;
 mod retry;
 mod schema;
 mod sending;
 mod store;
+pub mod sweep;
 mod targets;
 mod vault;
 
@@ -97,7 +101,9 @@ pub async fn build(deps: &Deps, config: &Config) -> Result<Service> {
     let contacts = Arc::new(Contacts { addresses: addresses.clone() });
     let consumers = deps.consumers(NAME, &db);
     deps.consume(&consumers, "contacts", &AUTH_TOPIC, Options::default(), contacts).await?;
-    deps.housekeeping(&db);
+    deps.bus.ensure_topic(&audit::TOPIC).await?;
+    deps.relay(&db);
+    sweep::start(deps, &db, config.delivery.keep_deliveries_days);
 
     let sending = Sending::new(db.clone(), peers.clone(), &addresses, born, handle, &config.delivery);
     let tests_per_hour = config.delivery.tests_per_hour;

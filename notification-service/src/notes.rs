@@ -1,6 +1,9 @@
 //! What an incident's timeline is told, as it can wait in a row.
 
+use chrono::{DateTime, Utc};
 use platform::secret::sha256_hex;
+use proto::api::v1::Actor;
+use proto::incident::v1::RecordStepRequest;
 use proto::incident::v1::record_step_request::Data;
 use proto::incident::v1::{NoteData, NotificationData, TimelineKind};
 use serde::{Deserialize, Serialize};
@@ -69,7 +72,7 @@ impl Note {
     }
 
     /// The entry's kind. Whom a message leaves out is no failure: others have it.
-    pub fn kind(&self) -> TimelineKind {
+    fn kind(&self) -> TimelineKind {
         match Status::parse(&self.outcome) {
             Some(Status::Delivered) => TimelineKind::Notified,
             _ if self.outcome == LEFT_OUT => TimelineKind::Note,
@@ -77,8 +80,18 @@ impl Note {
         }
     }
 
-    /// The entry's content.
-    pub fn data(self) -> Data {
+    /// The entry on the timeline of `incident`.
+    pub fn step(self, incident: Uuid, actor: Actor, at: Option<DateTime<Utc>>) -> RecordStepRequest {
+        RecordStepRequest {
+            incident_id: incident.to_string(),
+            kind: self.kind().into(),
+            actor: Some(actor),
+            at: at.map(proto::time::to_timestamp),
+            data: Some(self.data()),
+        }
+    }
+
+    fn data(self) -> Data {
         if self.outcome == LEFT_OUT {
             let by = Kind::parse(&self.method).map_or(String::new(), |kind| format!(" by {}", kind.as_str()));
             return Data::Note(NoteData {

@@ -10,6 +10,8 @@ use proto::events::v1::IncidentEvent;
 use proto::incident::v1::{Incident, IncidentStatus};
 use serde_json::{Value, json};
 
+use crate::proofs;
+
 /// A subject is one line of at most this many characters.
 const MAX_SUBJECT: usize = 200;
 /// Of a description, a text shows at most this many characters.
@@ -69,6 +71,21 @@ pub fn test(channel_id: &str, channel_name: &str, now: DateTime<Utc>) -> Content
         subject: one_line(&format!("PulseOps test: {channel_name}")),
         text: message,
         json: envelope("channel.test", now, data),
+    }
+}
+
+/// A message with a place for the code that proves an address.
+pub fn code(now: DateTime<Utc>) -> Content {
+    let minutes = proofs::VALID.num_minutes();
+    Content {
+        subject: "PulseOps: is this your address?".to_owned(),
+        text: format!(
+            "The code is {PLACE}. It is good for {minutes} minutes.\n\n\
+             Somebody wants PulseOps to page this address about incidents. If that was not you, do nothing: \
+             without the code nothing is sent here.\n",
+            PLACE = proofs::PLACE
+        ),
+        json: envelope("contact_method.code", now, json!({})),
     }
 }
 

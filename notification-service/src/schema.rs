@@ -38,6 +38,17 @@ diesel::table! {
 }
 
 diesel::table! {
+    contact_method_codes (org_id, contact_method_id) {
+        org_id -> Uuid,
+        contact_method_id -> Uuid,
+        message_id -> Uuid,
+        tries -> Int4,
+        sent_at -> Timestamptz,
+        expires_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     contact_methods (org_id, id) {
         org_id -> Uuid,
         id -> Uuid,
@@ -85,6 +96,8 @@ diesel::table! {
         actor_name -> Text,
         trace -> Text,
         created_at -> Timestamptz,
+        complete -> Bool,
+        carries_code -> Bool,
     }
 }
 
@@ -135,6 +148,7 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query! {
     attempts,
     channels,
+    contact_method_codes,
     contact_methods,
     groups_seen,
     messages,

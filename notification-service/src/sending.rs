@@ -4,10 +4,11 @@
 mod known;
 mod plan;
 mod request;
+mod single;
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use diesel_async::AsyncPgConnection;
 use platform::ctx::{Ctx, OrgId};
 use platform::db::Db;
@@ -20,21 +21,24 @@ use crate::addresses::Addresses;
 use crate::audiences::{self, Audiences, Group, Limits};
 use crate::born::{Born, Nursery};
 use crate::config::Delivery;
+use crate::delivery::count_end;
+use crate::kinds::Status;
+use crate::notes::Note;
 use crate::peers::Peers;
 use crate::store;
-use crate::store::channels::Channel;
 use crate::store::messages::Message;
 use crate::store::notifications::Notification;
 use crate::store::people::GroupSeen;
-use crate::targets::{self, Resolved, Target, Told};
+use crate::targets::{self, PEOPLE_UNKNOWN, Resolved, Target};
 use plan::Plan;
 use request::Request;
 
 pub use plan::Begun;
+pub use single::{code, test};
 
 /// How long auth-service is waited for when nobody else could be told: less than the caller waits.
 const PATIENT: Duration = Duration::from_millis(1_500);
-/// For this long after the decision it is better to ask again than to tell the log alone.
+/// For this long after a request came first its key waits for people who are not known.
 const UNKNOWN_PATIENCE: TimeDelta = TimeDelta::seconds(60);
 
 /// Makes deliveries and starts them.
@@ -50,20 +54,27 @@ pub struct Sending {
 
 /// What became of a request in one transaction.
 enum Made {
-    Answer(wire::SendResponse, Vec<Begun>),
+    Answer(wire::SendResponse),
     /// What is known of a group is not fresh: ask first.
     Stale(Vec<GroupSeen>),
-    /// Nobody of the targets can be reached, as far as is known.
-    Nobody,
+    /// Those who are known are told. Of others it is not known who they are, or nobody can be reached.
+    Open(Open),
 }
 
-/// Who is told when the targets reach nobody.
+/// A request that is not answered yet. Its message is kept, so that the same request adds to it.
+#[derive(Clone, Copy)]
+struct Open {
+    /// When it came for the first time.
+    since: DateTime<Utc>,
+    nobody_told: bool,
+}
+
+/// How the groups of a request were asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Resort {
-    /// Nobody yet: there is more to find out.
-    None,
-    /// Owners and the log.
-    Last,
+enum Asked {
+    InHurry,
+    /// The owners too, when nobody was told: who is not known by now is so for a while.
+    WithPatience,
 }
 
 impl Sending {
@@ -85,34 +96,29 @@ impl Sending {
         Self { db, peers, addresses: addresses.clone(), born, driver, limits, order_wait }
     }
 
-    /// Tells the targets of `request`. The same key again makes nothing new and answers the same.
-    /// What is known here is enough for nearly every page: then it is one transaction.
+    /// Tells the targets of `request`. The same key again makes nothing new and answers the same; only while
+    /// it is not answered it adds people who were not known. What is known here is enough for nearly every
+    /// page: then it is one transaction.
     ///
     /// # Errors
-    /// Invalid, when a target or the incident cannot be read; Unavailable `people_unknown`, when
-    /// nobody can be told because nobody says who there is: ask again.
+    /// Invalid, when a target or the incident cannot be read; Unavailable `people_unknown`, when nobody says
+    /// who is in a group: those who are known are told, ask again for the others.
     pub async fn send(&self, cx: &Ctx, request: wire::SendRequest) -> Result<wire::SendResponse> {
         let request = Request::read(cx, request)?;
         let groups = groups_of(&request.targets);
-        let mut made =
-            platform::tx!(self.db, cx, |conn| { self.make_of_known(cx, conn, &request, &groups).await })?;
+        let mut made = self.make_of_known(cx, &request, &groups).await?;
         if let Made::Stale(seen) = &made {
             let hurried = Limits { patient: self.limits.urgent, ..self.limits };
             let audiences = audiences::find_people(&self.peers, cx, &groups, seen, hurried).await;
-            made = self.make(cx, &request, audiences, Resort::None).await?;
+            made = self.make(cx, &request, &audiences, &groups, Asked::InHurry).await?;
         }
-        if let Made::Nobody = made {
-            made = self.make_at_last(cx, &request, groups).await?;
+        if let Made::Open(open) = made {
+            made = self.make_at_last(cx, &request, groups, open).await?;
         }
         match made {
-            Made::Answer(answer, begun) => {
-                if answer.nobody_reachable && !begun.is_empty() {
-                    metrics::counter!("pulseops_notification_nobody_reachable_total").increment(1);
-                }
-                self.start(begun);
-                Ok(answer)
-            }
-            Made::Stale(_) | Made::Nobody => Err(Error::internal("the log is always there")),
+            Made::Answer(answer) => Ok(answer),
+            Made::Open(open) => Err(self.unknown(&request, open)),
+            Made::Stale(_) => Err(Error::internal("asked for once, nothing is stale")),
         }
     }
 
@@ -134,94 +140,146 @@ impl Sending {
         self.driver.run_now(claims);
     }
 
-    async fn make_of_known(
-        &self,
-        cx: &Ctx,
-        conn: &mut AsyncPgConnection,
-        request: &Request,
-        groups: &[Group],
-    ) -> Result<Made> {
-        let seen = find_seen(conn, cx.org, groups).await?;
-        match Audiences::of_fresh(cx, groups, &seen, self.limits.trust) {
-            Some(audiences) => self.make_in(cx, conn, request, &audiences, Resort::None).await,
-            None => Ok(Made::Stale(seen)),
-        }
+    async fn make_of_known(&self, cx: &Ctx, request: &Request, groups: &[Group]) -> Result<Made> {
+        let (made, plan) = platform::tx!(self.db, cx, |conn| {
+            let seen = find_seen(conn, cx.org, groups).await?;
+            match Audiences::of_fresh(cx, groups, &seen, self.limits.trust) {
+                Some(audiences) => self.make_in(cx, conn, request, &audiences, groups, Asked::InHurry).await,
+                None => Ok((Made::Stale(seen), None)),
+            }
+        })?;
+        self.made(made, plan)
     }
 
-    /// Nobody was found: asks once more, with patience, for what is not known, and for the owners.
-    async fn make_at_last(&self, cx: &Ctx, request: &Request, mut groups: Vec<Group>) -> Result<Made> {
-        if !groups.contains(&Group::Owners) {
+    /// Asks once more, with patience, for what is not known, and for the owners when nobody is told.
+    async fn make_at_last(
+        &self,
+        cx: &Ctx,
+        request: &Request,
+        mut groups: Vec<Group>,
+        open: Open,
+    ) -> Result<Made> {
+        if open.nobody_told && !groups.contains(&Group::Owners) {
             groups.push(Group::Owners);
         }
         let seen = platform::tx!(self.db, cx, |conn| find_seen(conn, cx.org, &groups).await)?;
         let audiences = audiences::find_people(&self.peers, cx, &groups, &seen, self.limits).await;
-        let is_young = cx.source.now() - request.decided_at < UNKNOWN_PATIENCE;
-        let resort = if audiences.know(&groups) || !is_young { Resort::Last } else { Resort::None };
-        match self.make(cx, request, audiences, resort).await? {
-            Made::Nobody => {
-                metrics::counter!("pulseops_notification_people_unknown_total").increment(1);
-                tracing::error!(
-                    message.subject = request.content.subject,
-                    "nobody is told yet: auth-service does not say who there is"
-                );
-                Err(Error::unavailable("people_unknown", "it is not known who there is to be told")
-                    .with_retry_after(Duration::from_secs(1)))
+        if !open.nobody_told && is_over(cx, open.since) {
+            for group in groups.iter().filter(|group| !audiences.know(&[**group])) {
+                self.note_unknown(cx, request, group.title()).await;
             }
-            made => Ok(made),
         }
+        self.make(cx, request, &audiences, &groups, Asked::WithPatience).await
     }
 
-    async fn make(&self, cx: &Ctx, request: &Request, audiences: Audiences, resort: Resort) -> Result<Made> {
-        platform::tx!(self.db, cx, |conn| { self.make_in(cx, conn, request, &audiences, resort).await })
+    async fn make(
+        &self,
+        cx: &Ctx,
+        request: &Request,
+        audiences: &Audiences,
+        groups: &[Group],
+        asked: Asked,
+    ) -> Result<Made> {
+        let (made, plan) = platform::tx!(self.db, cx, |conn| {
+            self.make_in(cx, conn, request, audiences, groups, asked).await
+        })?;
+        self.made(made, plan)
     }
 
+    /// After the commit: starts and counts what is new.
+    fn made(&self, made: Made, plan: Option<Plan>) -> Result<Made> {
+        let Some(plan) = plan else { return Ok(made) };
+        if matches!(&made, Made::Answer(answer) if answer.nobody_reachable) {
+            metrics::counter!("pulseops_notification_nobody_reachable_total").increment(1);
+        }
+        plan.overtaken.iter().for_each(|kind| count_end(*kind, Status::Cancelled));
+        self.start(plan.begun);
+        Ok(made)
+    }
+
+    /// Tells those who are known and were not told before. `groups` are those that were asked for.
     async fn make_in(
         &self,
         cx: &Ctx,
         conn: &mut AsyncPgConnection,
         request: &Request,
         audiences: &Audiences,
-        resort: Resort,
-    ) -> Result<Made> {
+        groups: &[Group],
+        asked: Asked,
+    ) -> Result<(Made, Option<Plan>)> {
         store::people::upsert_groups(conn, &audiences.fresh).await?;
         let known = known::load(conn, cx.org, &request.targets, audiences, &self.addresses).await?;
         let mut resolved = targets::resolve(&request.targets, &known);
-        let nobody = resolved.told.is_empty();
-        match resort {
-            Resort::None if nobody => return Ok(Made::Nobody),
-            Resort::Last if nobody => resolved = targets::last_resort(&request.targets, &known),
-            Resort::None | Resort::Last => {}
+        let is_known = audiences.know(groups);
+        let new = plan::message(cx, request, is_known && !resolved.told.is_empty());
+        let (mut message, before) = begin(conn, new).await?;
+        if message.complete && !before.is_empty() {
+            return Ok((Made::Answer(answer_of(&message, before.iter())), None));
         }
-        let message = plan::message(cx, request, nobody);
-        match insert(cx, conn, request, message, &resolved, self.order_wait).await? {
-            Some(plan) => Ok(Made::Answer(answer_of(&plan.message, &plan.rows()), plan.begun)),
-            None => Ok(Made::Answer(get_answer(conn, cx.org, &request.key).await?, Vec::new())),
+        resolved.told.retain(|told| !before.iter().any(|row| request.has_told(row, told)));
+        let nobody = before.is_empty() && resolved.told.is_empty();
+        let over = is_over(cx, message.created_at);
+        let done = match asked {
+            Asked::InHurry => is_known && !nobody,
+            Asked::WithPatience => is_known || over,
+        };
+        if nobody && done {
+            resolved = targets::last_resort(&request.targets, &known);
+        } else {
+            resolved.left_out.retain(|left_out| left_out.why != PEOPLE_UNKNOWN);
         }
+        if done && !message.complete {
+            (message.complete, message.nobody_reachable) = (true, nobody);
+            store::messages::complete_message(conn, &message).await?;
+        }
+        let plan = insert(cx, conn, request, message, &resolved, self.order_wait).await?;
+        let made = match done {
+            true => Made::Answer(answer_of(&plan.message, before.iter().chain(plan.rows()))),
+            false => Made::Open(Open { since: plan.message.created_at, nobody_told: nobody }),
+        };
+        Ok((made, Some(plan)))
+    }
+
+    /// The incident's timeline hears that a group was named and not told. Without that the page is as good.
+    async fn note_unknown(&self, cx: &Ctx, request: &Request, unknown: &str) {
+        let Some(about) = request.about else { return };
+        let note = Note::of_left_out(about.incident_id, unknown.to_owned(), "team", PEOPLE_UNKNOWN);
+        let key = note.key.clone();
+        let step = note.step(about.incident_id, request.actor.clone(), Some(cx.source.now()));
+        if let Err(error) = self.peers.record_step(&cx.as_service(crate::NAME), &key, step).await {
+            tracing::warn!(error = %error.chain(), incident.id = %about.incident_id, "the timeline does not have who is unknown");
+        }
+    }
+
+    fn unknown(&self, request: &Request, open: Open) -> Error {
+        metrics::counter!("pulseops_notification_people_unknown_total").increment(1);
+        tracing::error!(
+            message.subject = request.content.subject,
+            nobody_told = open.nobody_told,
+            "people are not told yet: auth-service does not say who there is"
+        );
+        Error::unavailable("people_unknown", "it is not known who there is to be told")
+            .with_retry_after(Duration::from_secs(1))
     }
 }
 
-/// A delivery that only shows that `channel` works; start it right after the commit. It belongs to no
-/// incident, so nothing cancels it and nobody's timeline has it.
-///
-/// # Errors
-/// Those of the database.
-pub async fn test(
-    cx: &Ctx,
-    conn: &mut AsyncPgConnection,
-    channel: &Channel,
-    addresses: &Addresses,
-) -> Result<Begun> {
-    let request = Request::test(cx, channel);
-    let way = known::way_of(channel, addresses);
-    let told = Told { way, user: None, names: vec![channel.name.clone()] };
-    let resolved = Resolved { told: vec![told], left_out: Vec::new() };
-    let message = plan::message(cx, &request, false);
-    let plan = insert(cx, conn, &request, message, &resolved, TimeDelta::zero()).await?;
-    let begun = plan.and_then(|mut plan| plan.begun.pop());
-    begun.ok_or_else(|| Error::internal("a test message waits for nothing"))
+/// Whether a request that came first at `since` waits no longer for people who are not known.
+fn is_over(cx: &Ctx, since: DateTime<Utc>) -> bool {
+    cx.source.now() - since >= UNKNOWN_PATIENCE
 }
 
-/// Inserts what `request` becomes; `None` when its key has made a message before.
+/// The message of a request and what it has become so far: `new` itself and nothing, or what the same key
+/// has made before, which then nobody else adds to until the transaction ends.
+async fn begin(conn: &mut AsyncPgConnection, new: Message) -> Result<(Message, Vec<Notification>)> {
+    if store::messages::insert_message(conn, &new).await? {
+        return Ok((new, Vec::new()));
+    }
+    let message = store::messages::get_by_key_for_update(conn, new.org_id, &new.send_key).await?;
+    let rows = store::notifications::find_by_message(conn, message.org_id, message.id).await?;
+    Ok((message, rows))
+}
+
+/// Inserts the deliveries of `message` to those of `resolved`.
 async fn insert(
     cx: &Ctx,
     conn: &mut AsyncPgConnection,
@@ -229,14 +287,11 @@ async fn insert(
     message: Message,
     resolved: &Resolved,
     order_wait: TimeDelta,
-) -> Result<Option<Plan>> {
-    if !store::messages::insert_message(conn, &message).await? {
-        return Ok(None);
-    }
+) -> Result<Plan> {
     let turns = match &request.about {
         Some(about) => {
-            store::order::lock(conn, cx.org, about.incident_id).await?;
             let keys: Vec<String> = resolved.told.iter().map(|told| request.order_key(told)).collect();
+            store::order::lock(conn, cx.org, about.incident_id, &keys).await?;
             let since = cx.source.now() - order_wait;
             let (sequence, status) = (request.sequence, about.status);
             store::order::find_turns(conn, cx.org, &keys, sequence, status, since).await?
@@ -246,7 +301,7 @@ async fn insert(
     let plan = Plan::new(cx, request, message, resolved, &turns, order_wait);
     store::notifications::insert_notifications(conn, &plan.notifications).await?;
     store::attempts::insert_attempts(conn, &plan.attempts).await?;
-    Ok(Some(plan))
+    Ok(plan)
 }
 
 fn groups_of(targets: &[Target]) -> Vec<Group> {
@@ -272,23 +327,18 @@ async fn find_seen(conn: &mut AsyncPgConnection, org: OrgId, groups: &[Group]) -
     Ok(rows)
 }
 
-/// What the request of this key was answered.
-async fn get_answer(conn: &mut AsyncPgConnection, org: OrgId, send_key: &str) -> Result<wire::SendResponse> {
-    let message = store::messages::find_message_by_key(conn, org, send_key).await?;
-    let message = message.ok_or_else(|| Error::internal("a message without its answer"))?;
-    let rows = store::notifications::find_by_message(conn, org, message.id).await?;
-    Ok(answer_of(&message, &rows.iter().collect::<Vec<_>>()))
-}
-
-fn answer_of(message: &Message, rows: &[&Notification]) -> wire::SendResponse {
+fn answer_of<'r>(
+    message: &Message,
+    rows: impl Iterator<Item = &'r Notification> + Clone,
+) -> wire::SendResponse {
     let mut recipients: Vec<String> = Vec::new();
-    for row in rows {
+    for row in rows.clone().filter(|row| !row.was_overtaken_at_birth()) {
         if !recipients.contains(&row.recipient) {
             recipients.push(row.recipient.clone());
         }
     }
     wire::SendResponse {
-        notification_ids: rows.iter().map(|row| row.id.to_string()).collect(),
+        notification_ids: rows.map(|row| row.id.to_string()).collect(),
         recipients,
         nobody_reachable: message.nobody_reachable,
     }

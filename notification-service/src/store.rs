@@ -1,6 +1,6 @@
 //! Queries, one file a noun. Row types are the domain's types.
 
-use diesel::sql_types::BigInt;
+use diesel::sql_types::{Array, BigInt};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::error::Result;
 use platform::sql::sql;
@@ -57,15 +57,26 @@ macro_rules! destinations {
 
 pub mod attempts;
 pub mod channels;
+pub mod codes;
 pub mod contact_methods;
 pub mod messages;
 pub mod notifications;
 pub mod order;
 pub mod people;
+#[cfg(test)]
+mod plans;
 
 /// Makes transactions about `what` go one after the other, until each ends.
 pub async fn lock(conn: &mut AsyncPgConnection, what: &str) -> Result<()> {
-    sql("SELECT pg_advisory_xact_lock($1)").bind::<BigInt, _>(lock_key(what)).execute(conn).await?;
+    lock_all(conn, std::iter::once(what.to_owned())).await
+}
+
+/// The same for several things, always in the same order.
+async fn lock_all(conn: &mut AsyncPgConnection, what: impl Iterator<Item = String>) -> Result<()> {
+    let mut keys: Vec<i64> = what.map(|what| lock_key(&what)).collect();
+    keys.sort_unstable();
+    let locks = sql("SELECT pg_advisory_xact_lock(key) FROM unnest($1) key");
+    locks.bind::<Array<BigInt>, _>(keys).execute(conn).await?;
     Ok(())
 }
 

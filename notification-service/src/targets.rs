@@ -7,6 +7,7 @@ use platform::error::{Error, Result};
 use platform::secret::sha256_hex;
 use proto::api::v1 as api;
 
+use crate::audiences::Group;
 use crate::channels::Destination;
 use crate::ids::{ChannelId, ContactMethodId, TeamId, UserId};
 use crate::kinds::Kind;
@@ -15,7 +16,8 @@ use crate::kinds::Kind;
 const MAX_TOLD: usize = 1_000;
 const TOO_MANY: &str = "a message goes to 1000 destinations at most";
 const INACTIVE: &str = "the account is disabled or archived";
-const TEAM_UNKNOWN: &str = "who is in the team is not known and auth-service does not say";
+/// Why a group is left out of which nobody says who is in it.
+pub const PEOPLE_UNKNOWN: &str = "who that is is not known and auth-service does not say";
 
 /// Who is to be told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -191,7 +193,7 @@ impl Book {
     fn team(&mut self, id: TeamId, known: &Known) {
         match known.teams.get(&id) {
             Some(people) => self.people(people, known),
-            None => self.leave_out("a team", "team", TEAM_UNKNOWN),
+            None => self.leave_out(Group::Team(id).title(), "team", PEOPLE_UNKNOWN),
         }
         for channel in known.team_channels.get(&id).into_iter().flatten() {
             self.channel(*channel, known);

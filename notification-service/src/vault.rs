@@ -1,4 +1,5 @@
-//! Addresses and signing secrets at rest: sealed for exactly the row and column that holds them.
+//! Addresses and signing secrets at rest: sealed for exactly the row and column that holds them; and the
+//! codes that prove addresses.
 
 use hmac::{Hmac, Mac};
 use platform::ctx::OrgId;
@@ -28,12 +29,14 @@ pub struct Row {
 pub struct Vault {
     sealer: Sealer,
     digest_key: [u8; 32],
+    code_key: [u8; 32],
 }
 
 impl Vault {
     /// `sealer` is the service's own; the digests' key is derived from `secret`.
     pub fn new(sealer: Sealer, secret: &DeploymentSecret) -> Self {
-        Self { sealer, digest_key: secret.derive("notification/digests") }
+        let digest_key = secret.derive("notification/digests");
+        Self { sealer, digest_key, code_key: secret.derive("notification/codes") }
     }
 
     pub fn seal_address(&self, row: Row, address: &str) -> Result<Vec<u8>> {
@@ -55,13 +58,22 @@ impl Vault {
     /// Tells whether two addresses are the same without showing either. Keyed, because the set of
     /// likely addresses is small enough to try them all.
     pub fn digest(&self, kind: Kind, address: &str) -> Vec<u8> {
-        let mut mac =
-            Hmac::<Sha256>::new_from_slice(&self.digest_key).expect("HMAC takes keys of any length");
-        mac.update(kind.as_str().as_bytes());
-        mac.update(&[0]);
-        mac.update(address.as_bytes());
-        mac.finalize().into_bytes().to_vec()
+        let parts = [kind.as_str().as_bytes(), &[0], address.as_bytes()];
+        hmac(&self.digest_key, &parts).to_vec()
     }
+
+    /// The six digits that `message` carries. Whoever does not know the deployment's secret can only guess.
+    pub fn code(&self, org: OrgId, message: Uuid) -> Secret<String> {
+        let hash = hmac(&self.code_key, &[org.uuid().as_bytes(), message.as_bytes()]);
+        let number = u64::from_be_bytes(hash[..8].try_into().expect("a SHA-256 hash has 32 bytes"));
+        Secret::new(format!("{:06}", number % 1_000_000))
+    }
+}
+
+fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    parts.iter().for_each(|part| mac.update(part));
+    mac.finalize().into_bytes().into()
 }
 
 fn place(row: Row, column: &str) -> Vec<u8> {
@@ -101,6 +113,19 @@ mod tests {
             assert!(vault().open_address(other, &sealed).is_err());
         }
         assert!(vault().open_secret(row, &sealed).is_err(), "another column");
+    }
+
+    #[test]
+    fn a_code_is_six_digits_of_one_message() {
+        let (org, other) = (OrgId(Uuid::from_u128(1)), OrgId(Uuid::from_u128(2)));
+        let code = |org, message| vault().code(org, Uuid::from_u128(message)).expose().clone();
+        assert!(
+            (0..200).all(|n| code(org, n).len() == 6 && code(org, n).bytes().all(|b| b.is_ascii_digit()))
+        );
+        assert_eq!(code(org, 1), code(org, 1));
+        let apart: std::collections::HashSet<_> = (0..200).map(|n| code(org, n)).collect();
+        assert!(apart.len() > 190, "{}", apart.len());
+        assert_ne!(code(org, 1), code(other, 1));
     }
 
     #[test]

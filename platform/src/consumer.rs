@@ -9,6 +9,7 @@
 //! Start reading at [`Consumers`], then `consumer/run.rs`.
 
 mod after;
+mod aside;
 mod batch;
 mod breaks;
 mod keeper;
@@ -17,7 +18,7 @@ mod positions;
 mod replay;
 mod run;
 mod seek;
-mod stopped;
+mod share;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,11 +29,11 @@ use diesel_async::AsyncPgConnection;
 use tokio_util::sync::CancellationToken;
 
 pub use after::After;
+pub use aside::Stopped;
 pub(crate) use batch::panic_text;
 pub use breaks::Breaks;
 pub use run::Consumer;
 pub use seek::{Log, Position, SeekTo, positions, seek};
-pub use stopped::Stopped;
 
 use crate::bus::{Bus, Delivered, TopicSpec};
 use crate::ctx::Ctx;
@@ -50,7 +51,8 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// It may run again with the same records, whole or in part, after an error, a crash or a
     /// takeover; then nothing of the earlier run was committed. What it keeps in memory changes in
-    /// the returned [`After`] only.
+    /// the returned [`After`] only. Where that says so, only the first records were applied: whoever
+    /// has worked long enough ([`Breaks`]) ends the batch there.
     ///
     /// # Errors
     /// A retryable error pauses the partition and its records come again, fewer at a time; any other

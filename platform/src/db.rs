@@ -40,7 +40,7 @@ pub struct DbConfig {
     pub url: String,
     /// A login of its own for a service, by the service's name; the others use `url`.
     pub urls: BTreeMap<String, String>,
-    /// Connections of one service in one process; one of them only renews leases.
+    /// Connections of one service in one process; beside them one that only renews leases.
     pub max_connections: usize,
     /// How long a call waits for a free connection.
     pub acquire_timeout_ms: u64,
@@ -104,7 +104,7 @@ impl Db {
     /// # Errors
     /// Invalid, code `invalid_database_url`. An unreachable server shows at the first transaction.
     pub fn connect(config: &DbConfig, service: &str) -> Result<Self> {
-        let connections = config.max_connections.saturating_sub(1).max(1);
+        let connections = config.max_connections.max(1);
         Self::pooled(config, service, service_address(config, service)?, connections, Wakes::default())
     }
 
@@ -129,7 +129,7 @@ impl Db {
         })))
     }
 
-    /// The same service over one connection kept for renewing leases: however busy the others are,
+    /// The same service over one more connection, kept for renewing leases: however busy the others are,
     /// what this process has leased stays its own. A renewal that a crash of the server takes back
     /// harms nobody, so its commits do not wait for the disk.
     pub(crate) fn leases(&self) -> Result<Self> {

@@ -3,6 +3,8 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use diesel::dsl::{AsSelect, SqlTypeOf};
+use diesel::pg::Pg;
 use diesel::prelude::*;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
@@ -135,6 +137,8 @@ pub struct Filter {
     pub states: Vec<String>,
 }
 
+type Page<'a> = dead_letters::BoxedQuery<'a, Pg, SqlTypeOf<AsSelect<DeadLetter, Pg>>>;
+
 /// The organization's dead letters, newest first, behind `after` (the last id of the page before), at
 /// most `limit`. `conn` is a transaction of pool `bus`.
 ///
@@ -147,6 +151,11 @@ pub async fn list(
     after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<DeadLetter>> {
+    Ok(page(org, filter, after, limit).load(conn).await?)
+}
+
+/// The query of [`list`].
+pub(crate) fn page(org: OrgId, filter: &Filter, after: Option<Uuid>, limit: i64) -> Page<'_> {
     let mut query = dead_letters::table
         .select(DeadLetter::as_select())
         .filter(dead_letters::org_id.eq(org))
@@ -165,7 +174,7 @@ pub async fn list(
     if let Some(after) = after {
         query = query.filter(dead_letters::id.lt(after));
     }
-    Ok(query.load(conn).await?)
+    query
 }
 
 /// One dead letter of the organization. `conn` is a transaction of pool `bus`.

@@ -9,17 +9,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use axum::BoxError;
 use axum::body::Body;
-use futures::FutureExt;
+use futures::{FutureExt, StreamExt};
+use http::header::AUTHORIZATION;
 use http::{Request, Response};
 use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-use crate::access::AccessTable;
+use crate::access::{Access, AccessTable};
 use crate::consumer::panic_text;
-use crate::ctx::Ctx;
+use crate::ctx::{Ctx, PrincipalKind};
 use crate::error::{Error, Result};
 use crate::rpc;
 use crate::source::Source;
@@ -36,7 +38,12 @@ pub struct DoorParts {
     pub source: Source,
     /// The longest that a call may take.
     pub max_time: Duration,
+    /// The largest message, in bytes, that whoever is no service may send over the wire.
+    pub max_message: usize,
 }
+
+/// What stands before a message on the wire: whether it is compressed, and its length.
+const FRAME: usize = 5;
 
 /// Puts `routes` of the service `name` behind the door.
 pub fn guard(name: &'static str, routes: Routes, parts: DoorParts) -> Routes {
@@ -105,10 +112,16 @@ impl DoorLayer {
     {
         let began = Instant::now();
         let path: Arc<str> = request.uri().path().into();
-        if self.parts.access.op(&path).is_none() {
+        let Some(op) = self.parts.access.op(&path) else {
             return Status::unimplemented("there is no such operation").into_http();
+        };
+        if op.access == Access::Public {
+            // Whoever it stands for, it opens nothing more; verifying might have to wait for auth-service.
+            request.headers_mut().remove(AUTHORIZATION);
         }
         let deadline = began + self.parts.max_time;
+        // What came through memory was bounded where it came from.
+        let wired = request.extensions().get::<Ctx>().is_none();
         let given = match request.extensions_mut().remove::<Ctx>() {
             Some(cx) => Ok(self.arrived(cx)),
             // Verifying may ask auth-service; it has no more time than the call.
@@ -123,6 +136,9 @@ impl DoorLayer {
             Err(error) => refuse(error, &path),
             Ok(cx) => {
                 let span = rpc::span(&cx);
+                if wired && cx.principal.kind != PrincipalKind::Service {
+                    request = request.map(|body| bounded(body, self.parts.max_message));
+                }
                 handle(inner, request, cx).instrument(span).await
             }
         };
@@ -155,6 +171,19 @@ impl DoorLayer {
         metrics::counter!("pulseops_rpc_requests_total", &labels).increment(1);
         metrics::histogram!("pulseops_rpc_duration_seconds", &labels[..2]).record(began.elapsed());
     }
+}
+
+fn bounded(body: Body, max: usize) -> Body {
+    let mut left = max.saturating_add(FRAME);
+    Body::from_stream(body.into_data_stream().map(move |chunk| {
+        let chunk = chunk?;
+        let Some(rest) = left.checked_sub(chunk.len()) else {
+            let detail = format!("the message has more than {max} bytes");
+            return Err(BoxError::from(Status::from(Error::invalid("too_large", detail))));
+        };
+        left = rest;
+        Ok(chunk)
+    }))
 }
 
 async fn handle<S>(mut inner: S, mut request: Request<Body>, cx: Ctx) -> Response<Body>

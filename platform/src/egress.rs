@@ -6,6 +6,7 @@
 
 mod policy;
 mod resolve;
+mod retry_after;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use tokio::net::TcpStream;
 use url::{Host, Url};
 
 pub use policy::{Policy, is_special};
+pub use retry_after::retry_after;
 
 use resolve::{Guarded, Refused};
 

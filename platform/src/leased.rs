@@ -4,7 +4,8 @@
 //!
 //! The table has `org_id uuid, id uuid` as its key and the columns
 //! `due_at timestamptz` (NULL: terminal), `lease_until timestamptz`, `epoch int8 NOT NULL DEFAULT 0`,
-//! `attempts int4 NOT NULL DEFAULT 0`, with an index on `(due_at) WHERE due_at IS NOT NULL`.
+//! `attempts int4 NOT NULL DEFAULT 0`, with two indexes `WHERE due_at IS NOT NULL`, for each lane:
+//! `(due_at)` says whether and when something is due, `(org_id, due_at)` what of one organization.
 //!
 //! Rows that are due at once are inserted already leased ([`birth`]) and started right after that
 //! commit ([`Handle::run_now`]); the driver finds those whose time came or whose lease ended.
@@ -136,7 +137,7 @@ impl Handle {
         for claim in claims {
             // No organization fills it alone.
             if limit == 0 || (queue.len() < limit && queue.of(claim.org) < limit.div_ceil(2)) {
-                queue.push(claim);
+                queue.push(claim, slots::Kind::Born);
             } else {
                 lock(&self.0.surplus).push(claim);
             }

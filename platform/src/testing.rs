@@ -33,8 +33,8 @@ use crate::db::{Db, DbConfig};
 use crate::migrate::Migrations;
 use crate::source::Source;
 
-/// Connections of one pool in tests: two for work and one that renews leases.
-const POOL: usize = 3;
+/// Connections of one pool in tests.
+const POOL: usize = 2;
 /// How long tests wait for what takes milliseconds, on the slowest machine. Only what fails waits so long.
 pub const SOON: Duration = Duration::from_secs(30);
 /// How often [`eventually`] looks.
@@ -80,7 +80,8 @@ impl TestDb {
 
     /// Configuration of pools to it.
     pub fn config(&self) -> DbConfig {
-        DbConfig { max_connections: POOL, ..DbConfig::new(self.url()) }
+        let patient = SOON.as_millis() as u64;
+        DbConfig { max_connections: POOL, acquire_timeout_ms: patient, ..DbConfig::new(self.url()) }
     }
 
     /// The pool of `service`; the same one every time.

@@ -10,8 +10,7 @@ use crate::json;
 pub const RECORDED: &str = "pulseops.audit.recorded.v1";
 
 impl AuditEvent {
-    /// `action` on a resource: `after` alone for a new one, both for a changed one, `before` alone for
-    /// one that ended. Both are what the API shows; who did it is the caller's to add.
+    /// `action` on a resource: `after` alone for a new one, both for a changed or archived one. Both are what the API shows; who did it is the caller's to add.
     ///
     /// # Errors
     /// As [`json::to_json`].

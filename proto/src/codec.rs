@@ -19,7 +19,7 @@ pub const INVALID: &str = "invalid";
 pub const MALFORMED: &str = "malformed";
 
 /// The largest answer that a generated client takes, in bytes: a page of 200 of the largest
-/// resources. Servers keep tonic's 4 MiB for what they are asked with.
+/// resources. Servers keep tonic's 4 MiB for what they are asked with; their door lets less through.
 pub const MAX_ANSWER: usize = 64 << 20;
 
 /// What a generated client calls through.

@@ -143,9 +143,9 @@ impl Violations {
         self.push(path, code::REQUIRED, format_args!("is required"));
     }
 
-    /// Adds `required` for a oneof none of whose `members` is set.
+    /// Adds `required` at the message whose oneof has none of its `members` set: the oneof is no field of its own.
     pub fn one_required(&mut self, path: &Path<'_>, members: &[&str]) {
-        self.push(path, code::REQUIRED, format_args!("one of {} is required", members.join(", ")));
+        self.push(path, code::REQUIRED, format_args!("needs one of {}", members.join(", ")));
     }
 
     /// # Errors

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -21,6 +22,9 @@ pub struct Config {
     /// How long a call of another service may take before it counts as failed. 100 to 30,000.
     #[serde(deserialize_with = "within::<_, _, 100, 30_000>")]
     pub peer_timeout_ms: u64,
+    /// How long runs are kept after they have ended, in days. 1 to 36,500.
+    #[serde(deserialize_with = "within::<_, _, 1, 36_500>")]
+    pub keep_runs_days: u32,
     /// The escalation of services that have no policy.
     pub builtin_policy: BuiltinPolicy,
 }
@@ -31,6 +35,7 @@ impl Default for Config {
             concurrency: 64,
             max_depth: 8,
             peer_timeout_ms: 3_000,
+            keep_runs_days: 400,
             builtin_policy: BuiltinPolicy::default(),
         }
     }
@@ -40,6 +45,11 @@ impl Config {
     /// [`Config::peer_timeout_ms`] as a duration.
     pub fn peer_timeout(&self) -> Duration {
         Duration::from_millis(self.peer_timeout_ms)
+    }
+
+    /// [`Config::keep_runs_days`] as a duration.
+    pub fn keep_runs(&self) -> TimeDelta {
+        TimeDelta::days(self.keep_runs_days.into())
     }
 }
 
@@ -97,6 +107,7 @@ mod tests {
         let bad = [
             json!({"concurrency": 0}),
             json!({"peer_timeout_ms": 0}),
+            json!({"keep_runs_days": 0}),
             json!({"builtin_policy": {"first_timeout_ms": 0}}),
             json!({"builtin_policy": {"second_timeout_ms": 86_400_001}}),
             json!({"builtin_policy": {"repeat": 10}}),

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::catalog::Compiled;
 use crate::engine::{Record, State};
 use crate::executor::Lanes;
-use crate::program::Program;
+use crate::program::{Kind, Program};
 use crate::response::{self, Cancel, Event, Key, Plan, Rules};
 use crate::store::runs::{self, Cancelled, Run};
 use crate::store::states;
@@ -42,10 +42,13 @@ impl Responder {
         Self { built_in, max_depth, compiled: Compiled::default(), lanes }
     }
 
-    async fn carry_out(&self, cx: &BatchCtx, conn: &mut AsyncPgConnection, plan: Plan) -> Result<After> {
+    async fn carry_out(&self, cx: &BatchCtx, conn: &mut AsyncPgConnection, mut plan: Plan) -> Result<After> {
         let states: Vec<_> = plan.states.into_values().collect();
         states::upsert_of_all(conn, &states).await?;
         cancel(cx, conn, &plan.cancels).await?;
+        if cx.replay {
+            leave_out_overtaken(conn, &mut plan.runs).await?;
+        }
         if plan.runs.is_empty() {
             return Ok(After::none());
         }
@@ -70,7 +73,9 @@ impl Handler for Responder {
         conn: &mut AsyncPgConnection,
         batch: &[Delivered],
     ) -> Result<After> {
-        let events: Vec<Event> = batch.iter().filter_map(event).collect::<Result<_>>()?;
+        let found = batch.iter().enumerate().filter_map(|(at, record)| Some((at, event(record)?)));
+        let found = found.map(|(at, event)| event.map(|event| (at, event))).collect::<Result<Vec<_>>>()?;
+        let (records, events): (Vec<usize>, Vec<Event>) = found.into_iter().unzip();
         let keys: BTreeSet<Key> = events.iter().map(|event| event.key).collect();
         let keys: Vec<Key> = keys.into_iter().collect();
         if keys.is_empty() {
@@ -86,12 +91,16 @@ impl Handler for Responder {
             replay: cx.replay,
             source: &cx.source,
         };
-        let (mut plan, mut breaks) = (Plan::default(), Breaks::of_batch(events.len()));
-        for event in &events {
+        let (mut plan, mut taken, mut breaks) = (Plan::default(), batch.len(), Breaks::of_batch());
+        for (record, event) in records.into_iter().zip(&events) {
             plan.apply(event, &applied, &rules)?;
             breaks.take(conn).await?;
+            if breaks.enough() {
+                taken = record + 1;
+                break;
+            }
         }
-        self.carry_out(cx, conn, plan).await
+        Ok(self.carry_out(cx, conn, plan).await?.of_first(taken))
     }
 }
 
@@ -115,6 +124,26 @@ fn event(delivered: &Delivered) -> Option<Result<Event>> {
         payload,
         data: delivered.record.data.clone(),
     }))
+}
+
+/// An escalation that is asked for again does not start when the incident was reopened since and has
+/// been escalated for that: nobody is to be paged twice.
+async fn leave_out_overtaken(conn: &mut AsyncPgConnection, planned: &mut Vec<Run>) -> Result<()> {
+    let incidents: BTreeSet<Key> = planned.iter().map(|run| (run.org_id, run.incident_id)).collect();
+    let incidents: Vec<Key> = incidents.into_iter().collect();
+    let escalated = runs::escalated_at(conn, &incidents).await?;
+    let is_overtaken = |run: &Run| {
+        run.kind == Kind::Policy.as_str()
+            && escalated.get(&(run.org_id, run.incident_id)).is_some_and(|at| *at > run.trigger_version)
+    };
+    planned.retain(|run| {
+        let overtaken = is_overtaken(run);
+        if overtaken {
+            tracing::info!(incident.id = %run.incident_id, run.trigger_version, "a replayed event starts no second escalation");
+        }
+        !overtaken
+    });
+    Ok(())
 }
 
 fn count_started(run: &Run) {

@@ -10,7 +10,7 @@ use proto::workflow::v1 as pb;
 use uuid::Uuid;
 
 use crate::engine;
-use crate::program::Kind;
+use crate::program::{self, Kind};
 use crate::store::policies::Policy;
 use crate::store::runs::{Outline, Run};
 use crate::store::steps::RunStep;
@@ -123,13 +123,14 @@ pub fn sealed_steps(row: &Workflow) -> Result<Vec<pb::Step>> {
     Ok(pb::Workflow::decode(row.steps.as_slice()).map_err(Error::internal)?.steps)
 }
 
-/// A workflow as the contract has it, the values of its headers masked.
+/// A workflow as the contract has it, the values of its headers masked and what it does not say filled in.
 ///
 /// # Errors
 /// Internal, when the row cannot be read.
 pub fn workflow(row: Workflow) -> Result<pb::Workflow> {
     let mut steps = sealed_steps(&row)?;
     vault::mask(&mut steps);
+    steps.iter_mut().for_each(program::fill_defaults);
     Ok(pb::Workflow {
         id: row.id.to_string(),
         slug: row.slug,

@@ -63,7 +63,7 @@ pub fn check_workflow(workflow: &pb::Workflow, egress: &Egress) -> Result<()> {
             Some(Kind::Resolve(step)) => {
                 check_template(format!("{path}.resolve.note"), &step.note, &mut faults);
             }
-            Some(Kind::Wait(_) | Kind::Escalate(_)) | None => {}
+            Some(Kind::Wait(_) | Kind::Escalate(_) | Kind::SetSeverity(_)) | None => {}
         }
     }
     faults.into_result()

@@ -12,6 +12,7 @@ mod http;
 mod lanes;
 mod live;
 mod people;
+mod respond;
 mod save;
 
 use std::sync::Arc;
@@ -154,6 +155,7 @@ impl Executor {
             Op::Notify { targets, message } => self.notify(cx, live, targets, message).await,
             Op::Page { level, targets, told } => self.page(cx, live, *level, targets, told).await,
             Op::Resolve { note } => self.resolve(cx, live, note).await,
+            Op::SetSeverity { severity } => self.set_severity(cx, live, *severity).await,
             Op::AddNote { text } => match self.fill(cx, live, text).await {
                 Ok(text) => Outcome::Done(text),
                 Err(error) => self.peer_failed(&error),
@@ -224,7 +226,10 @@ impl Executor {
 
 /// Whether its effect is outside of our database.
 fn acts_outside(op: &Op) -> bool {
-    matches!(op, Op::Http(_) | Op::Notify { .. } | Op::Page { .. } | Op::Resolve { .. })
+    matches!(
+        op,
+        Op::Http(_) | Op::Notify { .. } | Op::Page { .. } | Op::Resolve { .. } | Op::SetSeverity { .. }
+    )
 }
 
 /// The key under which a step of a run acts, the same however often it is tried. `path` holds round

@@ -2,8 +2,8 @@
 //!
 //! Tables: `workflows`, `escalation_policies`, `incident_states` (what we have heard), `runs`,
 //! `run_steps`. RPCs: `WorkflowService`, `EscalationPolicyService` of `pulseops.workflow.v1`.
-//! In: `pulseops.incidents.v1` (consumer `responder`). Out: no topic; it calls notification-service
-//! (send), incident-service (timeline, escalate, resolve) and users' endpoints.
+//! In: `pulseops.incidents.v1` (consumer `responder`). Out: `pulseops.audit.v1`; it calls
+//! notification-service (send), incident-service (timeline, escalate, severity, resolve) and users' endpoints.
 //!
 //! Escalations and workflows have a driver each, so that a runbook that hangs keeps no page waiting.
 //!
@@ -15,6 +15,7 @@
 //! ends) → [`executor`] (one run, operation after operation) → [`engine`] (what comes next). Policies
 //! and workflows compile to the same [`program`]. Start reading in `response.rs`.
 
+mod audit;
 pub mod backoff;
 pub mod catalog;
 pub mod condition;
@@ -33,6 +34,7 @@ pub mod response;
 mod runs;
 mod schema;
 pub mod store;
+pub mod sweep;
 pub mod template;
 mod vault;
 mod workflows;
@@ -78,7 +80,9 @@ pub async fn build(deps: &Deps, config: &Config) -> Result<Service> {
     let responder = Arc::new(Responder::new(built_in, config.max_depth, lanes));
     let consumers = deps.consumers(NAME, &db);
     deps.consume(&consumers, RESPONDER, &INCIDENTS, Options::default(), responder).await?;
-    deps.housekeeping(&db);
+    deps.bus.ensure_topic(&audit::TOPIC).await?;
+    deps.relay(&db);
+    sweep::start(deps, &db, config.keep_runs());
     let grpc = Grpc { db, peers, egress: deps.egress.clone(), vault };
     let service = Service::builder(NAME)
         .add(WorkflowServiceServer::new(grpc.clone()))

@@ -12,7 +12,7 @@ use proto::incident::v1::response_service_client::ResponseServiceClient;
 use proto::incident::v1::service_service_client::ServiceServiceClient;
 use proto::incident::v1::{
     EscalateIncidentRequest, GetStatesRequest, IncidentState, RecordStepRequest, ResolveByAutomationRequest,
-    ResolveServicesRequest, ResolvedService,
+    ResolveServicesRequest, ResolvedService, SetSeverityRequest,
 };
 use proto::notification::v1::send_service_client::SendServiceClient;
 use proto::notification::v1::{CheckChannelsRequest, SendRequest, SendResponse};
@@ -133,6 +133,20 @@ impl Peers {
     pub async fn state(&self, cx: &Ctx, incident_id: String) -> Result<Option<IncidentState>> {
         let request = rpc::request(&self.asking(cx), GetStatesRequest { incident_ids: vec![incident_id] });
         Ok(self.response.clone().get_states(request).await?.into_inner().states.pop())
+    }
+
+    /// Sets the severity of an incident, once per `key`; answers the incident's state.
+    ///
+    /// # Errors
+    /// Those of incident-service.
+    pub async fn set_severity(
+        &self,
+        cx: &Ctx,
+        key: &str,
+        message: SetSeverityRequest,
+    ) -> Result<IncidentState> {
+        let request = rpc::keyed(&self.asking(cx), key, message)?;
+        Ok(self.response.clone().set_severity(request).await?.into_inner())
     }
 
     /// Resolves an incident, once per `key`.

@@ -9,12 +9,11 @@ use proto::api::v1::{Target, TargetKind};
 use proto::workflow::v1 as pb;
 use uuid::Uuid;
 
+use crate::audit;
 use crate::convert;
 use crate::program::{OWNER_TEAM, OWNERS, Program};
 use crate::references::{self, Names};
 use crate::store::policies as rows;
-
-pub use rows::archive;
 
 /// The name of the built-in policy.
 pub const BUILT_IN: &str = "built-in policy";
@@ -29,9 +28,12 @@ pub async fn create(
     input: &pb::EscalationPolicy,
     names: &Names,
 ) -> Result<pb::EscalationPolicy> {
-    let created = row(cx, cx.id(), input, names.clone(), 1)?;
+    let id = cx.id();
+    let created = row(cx, id, input, names.clone(), 1)?;
     rows::insert(conn, &created).await?;
-    convert::policy(created)
+    let created = convert::policy(created)?;
+    audit::write(cx, conn, "escalation_policy.created", id, None, Some(&created)).await?;
+    Ok(created)
 }
 
 /// One policy, archived or not.
@@ -86,7 +88,8 @@ pub async fn update(
     let id = parse_id("id", &request.id)?;
     let before = rows::get_for_update(conn, cx.org.uuid(), id).await?;
     cx.expect_version(before.version)?;
-    let merged = merged(&convert::policy(before.clone())?, request)?;
+    let current = convert::policy(before.clone())?;
+    let merged = merged(&current, request)?;
     let mut known: Names = names_of(&before)?;
     known.extend(names.clone());
     let after = rows::Policy {
@@ -96,7 +99,19 @@ pub async fn update(
         ..row(cx, id, &merged, known, before.version + 1)?
     };
     rows::update(conn, &after).await?;
-    convert::policy(after)
+    let after = convert::policy(after)?;
+    audit::write(cx, conn, "escalation_policy.updated", id, Some(&current), Some(&after)).await?;
+    Ok(after)
+}
+
+/// Archives a policy; archiving it again changes nothing.
+///
+/// # Errors
+/// NotFound; Precondition `version_mismatch`.
+pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<()> {
+    let Some((before, after)) = rows::archive(cx, conn, id).await? else { return Ok(()) };
+    let (id, before, after) = (after.id, convert::policy(before)?, convert::policy(after)?);
+    audit::write(cx, conn, "escalation_policy.archived", id, Some(&before), Some(&after)).await
 }
 
 /// What a policy compiles to.

@@ -1,6 +1,8 @@
 //! What a workflow or an escalation policy compiles to. A program is stored with each run, so that
 //! a later change does not touch what has started.
 
+mod compile;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::backoff::Backoff;
+
+pub use compile::fill_defaults;
 
 /// Which of the two a program was made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +78,11 @@ pub enum Op {
     Resolve {
         /// Template.
         note: String,
+    },
+    /// Sets the incident's severity.
+    SetSeverity {
+        /// Number of the contract's `Severity`.
+        severity: i32,
     },
     /// Tells one level of a policy.
     Page {
@@ -183,7 +192,7 @@ impl From<&Target> for proto::api::v1::Target {
 }
 
 impl Op {
-    /// The name on timelines: http, notify, wait, escalate, add_note, resolve.
+    /// The name on timelines: http, notify, wait, escalate, add_note, resolve, set_severity.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Http(_) => "http",
@@ -192,6 +201,7 @@ impl Op {
             Self::Escalate { .. } => "escalate",
             Self::AddNote { .. } => "add_note",
             Self::Resolve { .. } => "resolve",
+            Self::SetSeverity { .. } => "set_severity",
         }
     }
 
@@ -215,7 +225,7 @@ impl Op {
 impl Program {
     /// The steps of a workflow.
     pub fn of_workflow(steps: &[pb::Step]) -> Self {
-        let ops = steps.iter().filter_map(|step| step.kind.as_ref()).map(op).collect();
+        let ops = steps.iter().filter_map(|step| step.kind.as_ref()).map(compile::op).collect();
         Self { kind: Kind::Workflow, rounds: 1, ops }
     }
 
@@ -228,7 +238,7 @@ impl Program {
         let levels = levels.iter().map(|level| {
             let targets = level.targets.iter().map(Target::from).collect();
             let told = level.targets.iter().map(&name).collect();
-            (targets, told, millis(level.timeout_ms))
+            (targets, told, compile::millis(level.timeout_ms))
         });
         Self::of_levels(levels, repeat)
     }
@@ -260,85 +270,5 @@ pub const OWNER_TEAM: &str = "owner team";
 /// How the owners of the organization are called.
 pub const OWNERS: &str = "organization owners";
 
-fn op(kind: &pb::step::Kind) -> Op {
-    use pb::step::Kind as Step;
-    match kind {
-        Step::Http(step) => Op::Http(http(step)),
-        Step::Notify(step) => Op::Notify {
-            targets: step.targets.iter().map(Target::from).collect(),
-            message: step.message.clone(),
-        },
-        Step::Wait(step) => Op::Wait { duration_ms: millis(step.duration_ms) },
-        Step::Escalate(step) => {
-            Op::Escalate { policy_id: step.policy_id.as_deref().and_then(|id| id.parse().ok()) }
-        }
-        Step::AddNote(step) => Op::AddNote { text: step.text.clone() },
-        Step::Resolve(step) => Op::Resolve { note: step.note.clone() },
-    }
-}
-
-fn http(step: &pb::HttpStep) -> Http {
-    let retry = step.retry.unwrap_or_default();
-    let or = |value: u64, default: u64| if value == 0 { default } else { value };
-    Http {
-        url: step.url.clone(),
-        method: match step.method() {
-            pb::HttpMethod::Get => "GET",
-            pb::HttpMethod::Put => "PUT",
-            pb::HttpMethod::Delete => "DELETE",
-            pb::HttpMethod::Post | pb::HttpMethod::Unspecified => "POST",
-        }
-        .to_owned(),
-        headers: step.headers.clone(),
-        body: step.body.clone(),
-        timeout_ms: or(millis(step.timeout_ms), 10_000),
-        max_attempts: u32::try_from(retry.max_attempts).unwrap_or(0).max(1),
-        initial_ms: or(millis(retry.initial_ms), 1_000),
-        max_ms: or(millis(retry.max_ms), 60_000),
-        jitter: retry.jitter.unwrap_or(0.2),
-        success_status: step.success_status.iter().filter_map(|it| u16::try_from(*it).ok()).collect(),
-        on_success: then(step.on_success()),
-        on_failure: then(step.on_failure()),
-    }
-}
-
-fn then(outcome: pb::OnOutcome) -> Then {
-    match outcome {
-        pb::OnOutcome::Unspecified | pb::OnOutcome::Continue => Then::Continue,
-        pb::OnOutcome::Stop => Then::Stop,
-        pb::OnOutcome::Fail => Then::Fail,
-    }
-}
-
-fn millis(ms: i64) -> u64 {
-    u64::try_from(ms).unwrap_or(0)
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_http_step_without_options_has_the_documented_defaults() {
-        let http = http(&pb::HttpStep { url: "https://x".to_owned(), ..pb::HttpStep::default() });
-        assert_eq!((http.method.as_str(), http.timeout_ms, http.max_attempts), ("POST", 10_000, 1));
-        assert_eq!((http.initial_ms, http.max_ms), (1_000, 60_000));
-        assert_eq!((http.on_success, http.on_failure), (Then::Continue, Then::Continue));
-        assert!(http.succeeds(204) && !http.succeeds(302));
-    }
-
-    #[test]
-    fn levels_become_pages_and_waits() {
-        let program = Program::built_in([Duration::from_secs(300), Duration::from_secs(60)], 3);
-        assert_eq!((program.rounds, program.ops.len()), (4, 4));
-        assert!(matches!(&program.ops[2], Op::Page { level: 2, targets, .. } if targets.len() == 2));
-        assert_eq!(program.ops[1].rest(), Duration::from_secs(300));
-    }
-
-    #[test]
-    fn a_stored_program_reads_back() {
-        let program = Program::built_in([Duration::from_secs(1); 2], 0);
-        let json = serde_json::to_value(&program).expect("written");
-        assert_eq!(serde_json::from_value::<Program>(json).expect("read"), program);
-    }
-}
+mod tests;

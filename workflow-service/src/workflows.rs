@@ -8,14 +8,13 @@ use uuid::Uuid;
 
 use diesel_async::AsyncPgConnection;
 
+use crate::audit;
 use crate::condition::Condition;
 use crate::convert;
 use crate::definitions::Faults;
 use crate::references::{self, References, UNKNOWN};
 use crate::store::{policies, workflows as rows};
 use crate::vault::{Owner, Vault};
-
-pub use rows::archive;
 
 /// Workflows of an organization that are not archived: every incident is held against them.
 pub const MAX_LIVE: i64 = 200;
@@ -48,7 +47,9 @@ pub async fn create(
     let created = row(cx, id, input, &steps, 1)?;
     afford(conn, &created).await?;
     rows::insert(conn, &created).await?;
-    convert::workflow(created)
+    let created = convert::workflow(created)?;
+    audit::write(cx, conn, "workflow.created", id, None, Some(&created)).await?;
+    Ok(created)
 }
 
 /// One workflow, archived or not.
@@ -118,7 +119,19 @@ pub async fn update(
         afford(conn, &after).await?;
     }
     rows::update(conn, &after).await?;
-    convert::workflow(after)
+    let after = convert::workflow(after)?;
+    audit::write(cx, conn, "workflow.updated", id, Some(&current), Some(&after)).await?;
+    Ok(after)
+}
+
+/// Archives a workflow; archiving it again changes nothing.
+///
+/// # Errors
+/// NotFound; Precondition `version_mismatch`.
+pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<()> {
+    let Some((before, after)) = rows::archive(cx, conn, id).await? else { return Ok(()) };
+    let (id, before, after) = (after.id, convert::workflow(before)?, convert::workflow(after)?);
+    audit::write(cx, conn, "workflow.archived", id, Some(&before), Some(&after)).await
 }
 
 /// Whether the live workflows, which nobody else changes, still leave what this one costs.

@@ -18,7 +18,7 @@ use crate::announce;
 use crate::incidents::{self as core, Opening};
 use crate::json::Actor;
 use crate::kinds::{AlertId, AlertStatus, IncidentId, RuleId, ServiceId, SourceKind, TimelineKind};
-use crate::store::alerts::{self as store, Alert};
+use crate::store::alerts::{self as store, Alert, Changed};
 use crate::store::incidents::{self, Incident};
 use crate::store::services::{self, Service};
 use crate::store::timeline;
@@ -152,7 +152,7 @@ async fn open_incidents(
         let actor = actor(&alert);
         let attributes = alert.attributes.0.clone();
         openings.push(Opening::of_alert(cx.clone(), service, actor, &alert, attributes));
-        changed.push(alert);
+        changed.push(Changed { alert, attributes: false });
     }
     core::open(conn, openings).await?;
     store::update_open(conn, &changed).await
@@ -190,4 +190,4 @@ fn actor(alert: &Alert) -> Actor {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

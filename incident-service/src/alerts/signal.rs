@@ -14,11 +14,12 @@ use crate::announce;
 use crate::incidents::{self, Opening};
 use crate::json::{Actor, Json, Labels, Source};
 use crate::kinds::{AlertId, AlertStatus, IncidentId, Severity, TimelineKind};
-use crate::store::alerts::{self as store, Alert, AlertKey};
+use crate::store::alerts::{self as store, Alert, AlertKey, Changed};
 use crate::store::services::Service;
 use crate::store::timeline::{self, Entry};
 
-/// Further triggers of an alert that get a timeline entry each; beyond, only the count tells.
+/// An alert that was triggered more often than this gets no more timeline entries: only its count
+/// tells. The contract says so at `TIMELINE_KIND_ALERT_ADDED`.
 const LOGGED_TRIGGERS: i64 = 10;
 
 /// An alert without an incident is looked at so soon: whoever ends a pause while a batch is under way
@@ -95,7 +96,7 @@ impl Signal {
 #[derive(Debug, Default)]
 struct Decision {
     born: Vec<Alert>,
-    changed: Vec<Alert>,
+    changed: Vec<Changed>,
     openings: Vec<Opening>,
     entries: Vec<Entry>,
     suppressed: u64,
@@ -155,10 +156,11 @@ impl Decision {
     /// Counted and logged, no new page. One that has no incident, because its service was paused
     /// when it came, gets it now.
     fn trigger_again(&mut self, signal: Signal, mut alert: Alert) {
-        let before = alert.count;
+        let (before, mut shows_others) = (alert.count, false);
         if signal.firings > 0 {
-            alert.attributes = Json(attributes::kept(&signal.attributes));
-            alert.value = signal.value;
+            let attributes = Json(attributes::kept(&signal.attributes));
+            shows_others = attributes != alert.attributes;
+            (alert.attributes, alert.value) = (attributes, signal.value);
         }
         alert.count += signal.firings;
         alert.last_at = signal.cx.now;
@@ -173,7 +175,7 @@ impl Decision {
             }
             Some(_) => {}
         }
-        self.changed.push(alert);
+        self.changed.push(Changed { alert, attributes: shows_others });
     }
 
     fn open(&mut self, signal: Signal, alert: &mut Alert) {
@@ -195,7 +197,7 @@ async fn write(conn: &mut AsyncPgConnection, decision: Decision) -> Result<()> {
     store::insert(conn, &born).await?;
     store::update_open(conn, &changed).await?;
     timeline::append(conn, &entries).await?;
-    if born.iter().chain(&changed).any(|alert| alert.due_at.is_some()) {
+    if born.iter().chain(changed.iter().map(|it| &it.alert)).any(|alert| alert.due_at.is_some()) {
         leased::wake_on_commit(conn, TABLE);
     }
     metrics::counter!("pulseops_incident_alerts_total").increment(born.len() as u64);
@@ -203,3 +205,6 @@ async fn write(conn: &mut AsyncPgConnection, decision: Decision) -> Result<()> {
     metrics::counter!("pulseops_incident_alerts_suppressed_total").increment(suppressed);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

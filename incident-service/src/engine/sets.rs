@@ -1,6 +1,6 @@
 //! Compiled rules by service, kept until the version of the service's rule set moves.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::TimeDelta;
@@ -15,8 +15,8 @@ use super::selection::{Names, Selection};
 use super::template::{self, Facts, Template};
 use super::{Event, Limit};
 use crate::json::Condition;
-use crate::kinds::ServiceId;
-use crate::store::rules::{self, Rule, RuleKey, SetVersion};
+use crate::kinds::{RuleId, ServiceId};
+use crate::store::rules::{self, Rule};
 use crate::store::services::Service;
 
 /// A rule ready to run.
@@ -148,11 +148,16 @@ impl RuleSet {
 /// Which service of which organization.
 pub type SetKey = (OrgId, ServiceId);
 
-/// Sets by service.
-pub type Sets = HashMap<SetKey, Arc<RuleSet>>;
+/// The sets of a batch's services. Unknown services are left out; an archived one is there without rules.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    pub sets: HashMap<SetKey, Arc<RuleSet>>,
+    /// Services whose sets are compiled in a later batch: this one ends before their first event.
+    pub waiting: HashSet<SetKey>,
+}
 
-/// What sets weigh at most together before those go that were used least recently. The largest set
-/// that a service can have is half of it.
+/// What sets weigh at most together before those go that were used least recently: sixty of the
+/// largest that a service can have.
 const MAX_WEIGHT: u64 = 256 << 20;
 /// Weight of a rule beside its expression.
 const RULE_WEIGHT: usize = 512;
@@ -173,63 +178,54 @@ impl RuleSets {
         Self(cache.weigher(|_, set: &Arc<RuleSet>| set.weight()).max_capacity(max).build())
     }
 
-    /// The sets of these services as committed now. Unknown services are left out; an archived one
-    /// is there without rules.
+    /// The sets of these services as committed now. That of the first is there in any case; when `breaks`
+    /// say that it is enough, the others that are not compiled yet wait.
     pub async fn load(
         &self,
         conn: &mut AsyncPgConnection,
         keys: &[SetKey],
         breaks: &mut Breaks,
-    ) -> Result<Sets> {
-        let versions = rules::set_versions(conn, keys).await?;
-        let mut found = Sets::new();
-        let mut stale: Vec<SetVersion> = Vec::new();
-        for set in versions {
+    ) -> Result<Loaded> {
+        let mut loaded = Loaded::default();
+        let mut stale: HashMap<SetKey, i64> = HashMap::new();
+        for set in rules::set_versions(conn, keys).await? {
             match self.0.get(&set.key()).filter(|known| known.version == set.version) {
-                Some(current) => drop(found.insert(set.key(), current)),
-                None => stale.push(set),
+                Some(current) => drop(loaded.sets.insert(set.key(), current)),
+                None => drop(stale.insert(set.key(), set.version)),
             }
         }
-        if !stale.is_empty() {
-            for (key, set) in self.compile(conn, &stale, breaks).await? {
-                self.0.insert(key, set.clone());
-                found.insert(key, set);
+        for (index, key) in keys.iter().enumerate() {
+            let Some(version) = stale.get(key) else { continue };
+            if index > 0 && breaks.enough() {
+                loaded.waiting.insert(*key);
+            } else if let Some(set) = self.compile(conn, *key, *version, breaks).await? {
+                self.0.insert(*key, set.clone());
+                loaded.sets.insert(*key, set);
             }
         }
-        Ok(found)
+        Ok(loaded)
     }
 
     /// Rules that stand at the version they had are taken over as they are. The rows may be newer than
-    /// `stale` says; then the next batch looks at them once more.
+    /// `version` says; then the next batch looks at them once more.
     async fn compile(
         &self,
         conn: &mut AsyncPgConnection,
-        stale: &[SetVersion],
+        key: SetKey,
+        version: i64,
         breaks: &mut Breaks,
-    ) -> Result<Sets> {
-        let keys: Vec<SetKey> = stale.iter().map(SetVersion::key).collect();
-        let (services, rows) = rules::sets(conn, &keys).await?;
-        let mut before: HashMap<RuleKey, Arc<CompiledRule>> = HashMap::new();
-        for key in &keys {
-            let known = self.0.get(key);
-            before.extend(known.iter().flat_map(|set| &set.rules).map(|rule| (rule.row.key(), rule.clone())));
-        }
-        let mut compiled: HashMap<SetKey, Vec<Arc<CompiledRule>>> = HashMap::new();
+    ) -> Result<Option<Arc<RuleSet>>> {
+        let Some((service, rows)) = rules::set(conn, key).await? else { return Ok(None) };
+        let known = self.0.get(&key);
+        let known = known.iter().flat_map(|set| &set.rules).map(|rule| (rule.row.id, rule.clone()));
+        let mut known: HashMap<RuleId, Arc<CompiledRule>> = known.collect();
+        let mut compiled = Vec::with_capacity(rows.len());
         for row in rows {
-            let (key, same) = ((row.org_id, row.service_id), before.remove(&row.key()));
-            let same = same.filter(|known| known.row.version == row.version);
-            let rule = same.or_else(|| CompiledRule::compile(row).map(Arc::new));
-            compiled.entry(key).or_default().extend(rule);
+            let same = known.remove(&row.id).filter(|known| known.row.version == row.version);
+            compiled.extend(same.or_else(|| CompiledRule::compile(row).map(Arc::new)));
             breaks.take(conn).await?;
         }
-        let versions: HashMap<SetKey, i64> = stale.iter().map(|set| (set.key(), set.version)).collect();
-        let set = |service: Service| {
-            let key = (service.org_id, service.id);
-            let of_service = compiled.remove(&key).unwrap_or_default();
-            let rules = if service.archived_at.is_none() { of_service } else { Vec::new() };
-            let version = versions.get(&key).copied().unwrap_or_default();
-            (key, Arc::new(RuleSet::new(version, service, rules)))
-        };
-        Ok(services.into_iter().map(set).collect())
+        let rules = if service.archived_at.is_none() { compiled } else { Vec::new() };
+        Ok(Some(Arc::new(RuleSet::new(version, service, rules))))
     }
 }

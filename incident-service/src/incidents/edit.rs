@@ -110,7 +110,8 @@ fn shown(text: &str) -> String {
 }
 
 /// Sets the severity of an incident. Its urgency follows, unless somebody had set another one than
-/// the severity gave.
+/// the severity gave. A resolved one stays as it was resolved: automation that comes late changes no
+/// statistics.
 pub async fn set_severity(
     cx: &Ctx,
     conn: &mut AsyncPgConnection,
@@ -119,7 +120,9 @@ pub async fn set_severity(
     actor: &Actor,
 ) -> Result<Incident> {
     let mut incident = store::lock(conn, cx.org, named).await?;
-    change_severity(cx, conn, &mut incident, (severity, None), actor).await?;
+    if incident.life.status != Status::Resolved {
+        change_severity(cx, conn, &mut incident, (severity, None), actor).await?;
+    }
     Ok(incident)
 }
 

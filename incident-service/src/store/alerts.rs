@@ -86,7 +86,8 @@ pub struct AlertKey {
     pub dedup_key: String,
 }
 
-const LOCK_OPEN: &str = "
+/// See [`lock_open`].
+pub const LOCK_OPEN: &str = "
 SELECT a.* FROM alerts a
 JOIN unnest($1, $2, $3, $4) AS k(org_id, service_id, source_id, dedup_key)
   ON k.org_id = a.org_id AND k.service_id = a.service_id AND k.source_id = a.source_id AND k.dedup_key = a.dedup_key
@@ -180,13 +181,23 @@ pub async fn insert(conn: &mut AsyncPgConnection, rows: &[Alert]) -> Result<()> 
 const UPDATE: &str = "
 UPDATE alerts a
 SET incident_id = k.incident_id, count = k.count, last_at = k.last_at, auto_resolve_ms = k.auto_resolve_ms,
-    version = k.version, due_at = k.due_at, attributes = k.attributes, value = k.value
+    version = k.version, due_at = k.due_at, attributes = coalesce(k.attributes, a.attributes), value = k.value
 FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
   AS k(org_id, id, incident_id, count, last_at, auto_resolve_ms, version, due_at, attributes, value)
 WHERE a.org_id = k.org_id AND a.id = k.id";
 
+/// An open alert after something new of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Changed {
+    pub alert: Alert,
+    /// Whether its attributes are others than before. They are large, and most events change none.
+    pub attributes: bool,
+}
+
 /// Writes what a further trigger changes of open alerts.
-pub async fn update_open(conn: &mut AsyncPgConnection, rows: &[Alert]) -> Result<()> {
+pub async fn update_open(conn: &mut AsyncPgConnection, changed: &[Changed]) -> Result<()> {
+    let rows: Vec<&Alert> = changed.iter().map(|it| &it.alert).collect();
+    let rows = rows.as_slice();
     if rows.is_empty() {
         return Ok(());
     }
@@ -199,7 +210,9 @@ pub async fn update_open(conn: &mut AsyncPgConnection, rows: &[Alert]) -> Result
         .bind::<Array<Nullable<BigInt>>, _>(column(rows, |row| row.auto_resolve_ms))
         .bind::<Array<BigInt>, _>(column(rows, |row| row.version))
         .bind::<Array<Nullable<Timestamptz>>, _>(column(rows, |row| row.due_at))
-        .bind::<Array<Jsonb>, _>(column(rows, |row| &row.attributes))
+        .bind::<Array<Nullable<Jsonb>>, _>(column(changed, |it| {
+            it.attributes.then_some(&it.alert.attributes)
+        }))
         .bind::<Array<Nullable<Double>>, _>(column(rows, |row| row.value))
         .execute(conn)
         .await?;

@@ -8,7 +8,7 @@ use platform::page::{ConfigKey, Page};
 use platform::sql::sql;
 
 use super::Number;
-use super::services::Service;
+use super::services::{self, Service};
 use crate::json::{Condition, Json, Labels};
 use crate::kinds::{RuleId, ServiceId, Severity};
 use crate::schema::rules;
@@ -44,17 +44,14 @@ pub struct Rule {
     pub version: i64,
 }
 
-/// Which rule of which organization.
-pub type RuleKey = (OrgId, RuleId);
-
 impl Rule {
-    pub fn key(&self) -> RuleKey {
-        (self.org_id, self.id)
-    }
-
-    /// What it adds to the cost of its service's events.
-    pub fn cost_in_force(&self) -> i64 {
-        if self.disabled || self.archived_at.is_some() { 0 } else { self.cost }
+    /// What it adds to what the rules of its service ask.
+    pub fn burden_in_force(&self) -> Burden {
+        if self.disabled || self.archived_at.is_some() {
+            return Burden::default();
+        }
+        let length = i64::try_from(self.selection.chars().count()).unwrap_or(i64::MAX);
+        Burden { cost: self.cost, length }
     }
 
     /// After how long without a matching event its alerts resolve themselves: what it says, else what
@@ -97,17 +94,28 @@ pub async fn count(conn: &mut AsyncPgConnection, org: OrgId, service: ServiceId)
     Ok(query.get_result::<Number>(conn).await?.number)
 }
 
-const COST_IN_FORCE: &str = "
-SELECT coalesce(sum(cost), 0)::int8 AS number FROM rules
+/// What rules ask of those who evaluate and compile them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, QueryableByName)]
+pub struct Burden {
+    /// Steps that the selections take at worst, all tried on one event.
+    #[diesel(sql_type = BigInt)]
+    pub cost: i64,
+    /// Characters of the selections.
+    #[diesel(sql_type = BigInt)]
+    pub length: i64,
+}
+
+const BURDEN_IN_FORCE: &str = "
+SELECT coalesce(sum(cost), 0)::int8 AS cost, coalesce(sum(char_length(selection)), 0)::int8 AS length FROM rules
 WHERE org_id = $1 AND service_id = $2 AND id <> $3 AND archived_at IS NULL AND NOT disabled";
 
-/// What the rules of a service that are in force cost together, this one left out.
-pub async fn cost_beside(conn: &mut AsyncPgConnection, rule: &Rule) -> Result<i64> {
-    let query = sql(COST_IN_FORCE)
+/// What the rules of a service that are in force ask together, this one left out.
+pub async fn burden_beside(conn: &mut AsyncPgConnection, rule: &Rule) -> Result<Burden> {
+    let query = sql(BURDEN_IN_FORCE)
         .bind::<SqlUuid, _>(rule.org_id)
         .bind::<SqlUuid, _>(rule.service_id)
         .bind::<SqlUuid, _>(rule.id);
-    Ok(query.get_result::<Number>(conn).await?.number)
+    Ok(query.get_result(conn).await?)
 }
 
 pub async fn get(conn: &mut AsyncPgConnection, org: OrgId, id: RuleId) -> Result<Rule> {
@@ -178,25 +186,16 @@ pub async fn set_versions(
     Ok(versions)
 }
 
-const SET_SERVICES: &str = "
-SELECT s.* FROM services s
-JOIN unnest($1, $2) AS k(org_id, id) ON k.org_id = s.org_id AND k.id = s.id";
-
 const SET_RULES: &str = "
-SELECT r.* FROM rules r
-JOIN unnest($1, $2) AS k(org_id, service_id) ON k.org_id = r.org_id AND k.service_id = r.service_id
-WHERE r.archived_at IS NULL AND NOT r.disabled
+SELECT r.* FROM rules r WHERE r.org_id = $1 AND r.service_id = $2 AND r.archived_at IS NULL AND NOT r.disabled
 ORDER BY r.created_at, r.id";
 
-/// These services with the rules that are in force.
-pub async fn sets(
+/// A service with the rules that are in force.
+pub async fn set(
     conn: &mut AsyncPgConnection,
-    keys: &[(OrgId, ServiceId)],
-) -> Result<(Vec<Service>, Vec<Rule>)> {
-    let (orgs, ids): (Vec<OrgId>, Vec<ServiceId>) = keys.iter().copied().unzip();
-    let services =
-        sql(SET_SERVICES).bind::<Array<SqlUuid>, _>(&orgs).bind::<Array<SqlUuid>, _>(&ids).load(conn).await?;
-    let rules =
-        sql(SET_RULES).bind::<Array<SqlUuid>, _>(&orgs).bind::<Array<SqlUuid>, _>(&ids).load(conn).await?;
-    Ok((services, rules))
+    (org, id): (OrgId, ServiceId),
+) -> Result<Option<(Service, Vec<Rule>)>> {
+    let Some(service) = services::find(conn, org, id).await? else { return Ok(None) };
+    let rules = sql(SET_RULES).bind::<SqlUuid, _>(org).bind::<SqlUuid, _>(id).load(conn).await?;
+    Ok(Some((service, rules)))
 }

@@ -40,7 +40,8 @@ impl Row {
     }
 }
 
-const LOAD: &str = "
+/// See [`load`].
+pub const LOAD: &str = "
 SELECT w.* FROM windows w
 JOIN unnest($1, $2, $3) AS k(org_id, rule_id, group_hash)
   ON k.org_id = w.org_id AND k.rule_id = w.rule_id AND k.group_hash = w.group_hash";

@@ -61,6 +61,33 @@ async fn an_alert_shows_the_event_that_fired_last() {
 }
 
 #[tokio::test]
+async fn large_attributes_are_not_written_again_by_events_that_change_none() {
+    let world = World::new().await;
+    let payment = world.payment().await;
+    let rule = wire::Rule { auto_resolve_ms: Some(3_600_000), ..charges(&payment, count(2, 60)) };
+    world.create_rule(rule).await;
+    // Too large for the row, and nothing that compression makes small.
+    let noise = || (0..128).map(|_| world.db.source().id().simple().to_string()).collect::<String>();
+    let large: std::collections::BTreeMap<_, _> = (0..4).map(|n| (format!("a{n}"), noise())).collect();
+    let event = |id: &str| Event { attributes: large.clone(), ..failed(id) };
+    let aside =
+        "SELECT reltoastrelid::regclass::text FROM pg_class WHERE oid = 'pulseops_incident.alerts'::regclass";
+    let aside: String = world.db.admin().await.query_one(aside, &[]).await.expect("a table").get(0);
+    let written = format!("SELECT max(chunk_id::int8) FROM {aside}");
+    world.send(&payment, ["a", "b"].map(event)).await;
+    world.settle().await;
+    let before = world.number(&written).await;
+    // One only matches, the next fires with the same attributes.
+    for id in ["c", "d"] {
+        world.send(&payment, [event(id)]).await;
+        world.settle().await;
+    }
+    assert_eq!(world.number(&written).await, before);
+    let [alert] = &world.all_alerts().await[..] else { panic!("exactly one alert") };
+    assert_eq!((alert.count, &alert.attributes), (2, &large));
+}
+
+#[tokio::test]
 async fn after_a_resolve_it_is_a_new_alert_and_a_new_incident() {
     let world = World::new().await;
     let payment = world.payment().await;
@@ -99,7 +126,7 @@ async fn a_paused_service_keeps_alerts_without_incidents() {
     let world = World::new().await;
     let mut payment = world.payment().await;
     world.create_rule(charges(&payment, each())).await;
-    let until = world.db.source().now() + chrono::TimeDelta::seconds(60);
+    let until = world.db.source().now() + chrono::TimeDelta::seconds(600);
     payment.paused_until = Some(proto::time::to_timestamp(until));
     let payment = world.update_service(payment, &["paused_until"]).await;
     world.send(&payment, [failed("a")]).await;
@@ -109,7 +136,7 @@ async fn a_paused_service_keeps_alerts_without_incidents() {
     // People may open one all the same.
     world.create_incident(&payment).await;
 
-    world.db.advance(Duration::from_secs(61)).await;
+    world.db.advance(Duration::from_secs(601)).await;
     world.send(&payment, [failed("b")]).await;
     world.settle().await;
     let incidents = world.all_incidents().await;
@@ -122,19 +149,19 @@ async fn a_paused_service_keeps_alerts_without_incidents() {
 async fn a_quiet_alert_resolves_itself_and_its_incident() {
     let world = World::new().await;
     let payment = world.payment().await;
-    let rule = wire::Rule { auto_resolve_ms: Some(60_000), ..charges(&payment, count(2, 60)) };
+    let rule = wire::Rule { auto_resolve_ms: Some(600_000), ..charges(&payment, count(2, 60)) };
     world.create_rule(rule).await;
     world.send(&payment, ["a", "b"].map(failed)).await;
     world.settle().await;
-    world.db.advance(Duration::from_secs(40)).await;
+    world.db.advance(Duration::from_secs(400)).await;
     // It does not fire, but it is not quiet either.
     world.send(&payment, [failed("c")]).await;
     world.settle().await;
     let due = "SELECT extract(epoch FROM due_at - started_at)::int8 FROM pulseops_incident.alerts";
-    assert!(world.number(due).await >= 100);
+    assert!(world.number(due).await >= 1_000);
     assert_eq!(world.incident("1").await.status(), IncidentStatus::Triggered);
 
-    world.db.advance(Duration::from_secs(65)).await;
+    world.db.advance(Duration::from_secs(601)).await;
     let incident = eventually(SOON, async || {
         let incident = world.incident("1").await;
         (incident.status() == IncidentStatus::Resolved).then_some(incident)
@@ -230,10 +257,10 @@ async fn a_change_of_when_alerts_resolve_themselves_holds_for_open_ones() {
 
     payment.auto_resolve_ms = Some(600_000);
     let mut payment = world.update_service(payment, &["auto_resolve_ms"]).await;
-    assert!(due_in(&world).await.is_some_and(|seconds| (600..620).contains(&seconds)));
+    assert!(due_in(&world).await.is_some_and(|seconds| (600..1_200).contains(&seconds)));
     rule.auto_resolve_ms = Some(3_600_000);
     let mut rule = world.update_rule(rule, &["auto_resolve_ms"]).await;
-    assert!(due_in(&world).await.is_some_and(|seconds| (3600..3620).contains(&seconds)));
+    assert!(due_in(&world).await.is_some_and(|seconds| (3_600..4_200).contains(&seconds)));
     // The rule's own word goes before the service's, whatever that says.
     payment.auto_resolve_ms = Some(300_000);
     let mut payment = world.update_service(payment, &["auto_resolve_ms"]).await;
@@ -266,7 +293,8 @@ async fn many_that_go_quiet_are_few_commits() {
 
     let commits = "SELECT count(DISTINCT xmin::text) FROM pulseops_incident.incidents";
     let commits = world.number(commits).await;
-    assert!(commits <= 25, "{commits}");
+    // A hundred at most in each; a slice that two steps wanted at once may go one by one.
+    assert!(commits <= 100, "{commits}");
     let kinds = "SELECT count(DISTINCT (incident_id, kind)) FROM pulseops_incident.timeline \
         WHERE kind IN ('created', 'alert_resolved', 'resolved')";
     assert_eq!(world.number(kinds).await, 750);

@@ -5,6 +5,7 @@ mod incidents;
 mod late;
 mod lists;
 mod peers;
+mod plans;
 mod response;
 mod rules;
 mod schema;

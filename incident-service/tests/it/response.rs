@@ -124,7 +124,16 @@ async fn automation_sets_the_severity_and_resolves() {
         let state = ok(world.responses().resolve_by_automation(request).await);
         assert_eq!((state.status(), state.version), (IncidentStatus::Resolved, 3));
     }
+    // What was resolved stays as it was resolved.
+    let late = wire::SetSeverityRequest {
+        incident_id: incident.id.clone(),
+        actor: runbook(),
+        severity: Severity::Low.into(),
+    };
+    let state = ok(world.responses().set_severity(keyed(&workflow, "late", late)).await);
+    assert_eq!((state.status(), state.version), (IncidentStatus::Resolved, 3));
     let incident = world.incident(&incident.id).await;
+    assert_eq!(incident.severity(), Severity::Critical);
     assert!(incident.auto_resolved);
     assert_eq!(incident.resolved_by, runbook());
     let unknown = uuid::Uuid::from_u128(9).to_string();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use incident_service::consumers::{RULES, Rules};
-use incident_service::engine::RuleSets;
+use incident_service::engine::{RuleSets, SetKey};
 use incident_service::kinds::ServiceId;
 use platform::bus::Delivered;
 use platform::consumer::Breaks;
@@ -12,7 +12,7 @@ use platform::error::Kind;
 use platform::rpc;
 use proto::incident::v1 as wire;
 
-use crate::world::{World, charges, count, each, failed, mask, ok, refused};
+use crate::world::{World, charges, count, each, failed, mask, ok, refused, service};
 
 #[tokio::test]
 async fn a_bad_rule_is_pointed_at() {
@@ -141,10 +141,7 @@ async fn a_service_has_so_many_rules_at_most() {
     let world = World::new().await;
     let payment = world.payment().await;
     world.create_rule(charges(&payment, each())).await;
-    // Copies of it: another id and slug each.
-    let copies = "INSERT INTO pulseops_incident.rules SELECT (jsonb_populate_record(r, jsonb_build_object( \
-        'id', gen_random_uuid(), 'slug', 'copy-' || n))).* FROM pulseops_incident.rules r, generate_series(1, 498) n";
-    world.db.admin().await.execute(copies, &[]).await.expect("copied");
+    assert_eq!(copied(&world, 498).await, 498);
     let create = async |slug: &str| {
         let rule = wire::Rule { slug: slug.to_owned(), ..charges(&payment, each()) };
         let message = wire::CreateRuleRequest { rule: Some(rule) };
@@ -196,8 +193,53 @@ async fn the_rules_of_a_service_have_a_cost_together() {
     ok(set(&reserve, false).await);
 }
 
+/// A selection of so many characters that costs little to evaluate.
+fn long(characters: usize) -> String {
+    let one = "event.id == 'a' || ";
+    let mut selection = one.repeat((characters - 13) / one.len());
+    selection += "event.id == 'b";
+    selection += &"c".repeat(characters - selection.len() - 1);
+    selection + "'"
+}
+
 #[tokio::test]
-async fn a_batch_that_takes_too_long_is_cut_and_a_single_event_is_not() {
+async fn the_rules_of_a_service_have_a_length_together() {
+    let world = World::new().await;
+    let payment = world.payment().await;
+    let selecting = |slug: &str, characters: usize| wire::Rule {
+        slug: slug.to_owned(),
+        selection: long(characters),
+        ..charges(&payment, each())
+    };
+    let create = async |rule: wire::Rule| {
+        let message = wire::CreateRuleRequest { rule: Some(rule) };
+        world.rules().create_rule(rpc::request(&world.owner(), message)).await
+    };
+    let made = ok(create(selecting("long", 4_096)).await);
+    assert_eq!(copied(&world, 14).await, 14);
+    ok(create(selecting("almost", 4_095)).await);
+    let error = refused(create(selecting("too-long", 2_000)).await);
+    let fault = &error.fields[0];
+    assert_eq!((fault.field.as_str(), fault.code), ("rule.selection", "too_long_together"));
+    assert!(fault.detail.contains("leave 1 of 65536"), "{}", fault.detail);
+    ok(create(wire::Rule { disabled: true, ..selecting("in-reserve", 4_096) }).await);
+    // Others may be changed, if they do not grow.
+    world.update_rule(wire::Rule { name: "Long".to_owned(), ..made.clone() }, &["name"]).await;
+    world.update_rule(wire::Rule { selection: long(2_000), ..made }, &["selection"]).await;
+    ok(create(selecting("there-is-room-again", 2_000)).await);
+}
+
+/// Makes so many copies of every rule, under other ids and slugs.
+async fn copied(world: &World, times: i32) -> u64 {
+    let copies = format!(
+        "INSERT INTO pulseops_incident.rules SELECT (jsonb_populate_record(r, jsonb_build_object( \
+        'id', gen_random_uuid(), 'slug', r.slug || '-' || n))).* FROM pulseops_incident.rules r, generate_series(1, {times}) n"
+    );
+    world.db.admin().await.execute(&copies, &[]).await.expect("copied")
+}
+
+#[tokio::test]
+async fn a_batch_that_takes_too_long_ends_early() {
     let world = World::new().await;
     let payment = world.payment().await;
     let dear = ["event.attributes.exists(a, event.attributes[a].contains('nothing'))"; 4].join(" || ");
@@ -224,9 +266,38 @@ async fn a_batch_that_takes_too_long_is_cut_and_a_single_event_is_not() {
     };
     let rules = Rules::new(chrono::TimeDelta::seconds(300));
     let mut tx = world.db.db("incident").begin_system("test").await.expect("a transaction");
-    let error = rules.handle(&cx, &mut tx, &batch).await.map(drop).expect_err("cut");
-    assert!(error.code == "too_much_at_once" && !error.is_retryable(), "{error:?}");
-    drop(rules.handle(&cx, &mut tx, &batch[..1]).await.expect("handled"));
+    // However long the machine takes between two statements.
+    let patient = "SET LOCAL idle_in_transaction_session_timeout = 0";
+    diesel_async::RunQueryDsl::execute(diesel::sql_query(patient), &mut *tx).await.expect("set");
+    let taken = rules.handle(&cx, &mut tx, &batch).await.expect("handled").taken(batch.len());
+    assert!((1..500).contains(&taken), "{taken} of 500");
+}
+
+#[tokio::test]
+async fn a_batch_compiles_no_more_large_sets_than_it_has_time_for() {
+    let world = World::new().await;
+    let mut keys = Vec::new();
+    // Patterns are what takes long to compile.
+    let dear = [r"event.name.matches(r'(?i)(charge|refund|order|payment)[.-]\d+')"; 16].join(" || ");
+    for slug in ["a", "b", "c"] {
+        let service = world.create_service(service(slug)).await;
+        let (slug, selection) = (slug.to_owned(), dear.clone());
+        world.create_rule(wire::Rule { slug, selection, ..charges(&service, each()) }).await;
+        keys.push((world.org, ServiceId(service.id.parse().expect("a UUID"))));
+    }
+    // Ten times what a batch has time for, on a machine that has nothing else to do.
+    assert_eq!(copied(&world, 11).await, 3 * 11);
+    let sets = RuleSets::default();
+    let load = async |keys: &[SetKey], mut breaks: Breaks| {
+        let mut tx = world.db.db("incident").begin_system("test").await.expect("a transaction");
+        sets.load(&mut tx, keys, &mut breaks).await.expect("loaded")
+    };
+    for compiled in 1..=3 {
+        let loaded = load(&keys, Breaks::of_batch()).await;
+        assert_eq!((loaded.sets.len(), loaded.waiting.len()), (compiled, 3 - compiled));
+        assert!(loaded.sets.contains_key(&keys[0]), "that of the first is always there");
+    }
+    assert_eq!(load(&keys, Breaks::begin()).await.sets[&keys[2]].rules.len(), 12);
 }
 
 #[tokio::test]
@@ -243,8 +314,8 @@ async fn only_rules_that_changed_are_compiled_again() {
     let load = async || {
         let mut tx = world.db.db("incident").begin_system("test").await.expect("a transaction");
         let key = (world.org, ServiceId(id));
-        let mut found = sets.load(&mut tx, &[key], &mut Breaks::begin()).await.expect("loaded");
-        found.remove(&key).expect("the service's set")
+        let mut loaded = sets.load(&mut tx, &[key], &mut Breaks::begin()).await.expect("loaded");
+        loaded.sets.remove(&key).expect("the service's set")
     };
     let first = load().await;
     assert_eq!(first.rules.len(), 3);

@@ -249,11 +249,11 @@ impl World {
         let mut reader = self.deps.bus.tail(INCIDENTS.name, TailFrom::Start).await.expect("a tail");
         let mut told = Vec::new();
         while told.len() < total {
-            for batch in reader.poll(500, SOON).await.expect("records") {
-                for record in batch.records {
-                    let event = IncidentEvent::decode(record.record.data.clone()).expect("an event");
-                    told.push((record, event));
-                }
+            let read = reader.poll(500, SOON).await.expect("records");
+            assert!(!read.is_empty(), "{} of {total} records within {SOON:?}", told.len());
+            for record in read.into_iter().flat_map(|batch| batch.records) {
+                let event = IncidentEvent::decode(record.record.data.clone()).expect("an event");
+                told.push((record, event));
             }
         }
         told

@@ -181,6 +181,7 @@ CREATE INDEX alerts_service_id_idx ON alerts (org_id, service_id, started_at, id
 CREATE INDEX alerts_dedup_key_idx ON alerts (org_id, dedup_key, started_at, id);
 CREATE INDEX alerts_incident_id_idx ON alerts (org_id, incident_id, started_at, id) WHERE incident_id IS NOT NULL;
 CREATE INDEX alerts_due_idx ON alerts (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX alerts_org_due_idx ON alerts (org_id, due_at) WHERE due_at IS NOT NULL;
 
 -- Append-only. `data` is the protobuf of the entry's oneof.
 CREATE TABLE timeline (

@@ -139,6 +139,7 @@ CREATE TABLE notifications (
     CONSTRAINT notifications_contact_method_id_fkey FOREIGN KEY (org_id, contact_method_id) REFERENCES contact_methods (org_id, id)
 ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX notifications_due_at_idx ON notifications (due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX notifications_org_due_at_idx ON notifications (org_id, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX notifications_order_key_idx ON notifications (org_id, order_key, sequence);
 CREATE INDEX notifications_message_id_idx ON notifications (org_id, message_id);
 CREATE INDEX notifications_incident_id_idx ON notifications (org_id, incident_id, id) WHERE incident_id IS NOT NULL;

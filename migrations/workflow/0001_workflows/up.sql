@@ -104,6 +104,8 @@ CREATE TABLE runs (
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 CREATE INDEX runs_due_policy_idx ON runs (due_at) WHERE due_at IS NOT NULL AND kind = 'policy';
 CREATE INDEX runs_due_workflow_idx ON runs (due_at) WHERE due_at IS NOT NULL AND kind = 'workflow';
+CREATE INDEX runs_org_due_policy_idx ON runs (org_id, due_at) WHERE due_at IS NOT NULL AND kind = 'policy';
+CREATE INDEX runs_org_due_workflow_idx ON runs (org_id, due_at) WHERE due_at IS NOT NULL AND kind = 'workflow';
 CREATE INDEX runs_status_idx ON runs (org_id, status, id DESC);
 CREATE INDEX runs_program_id_idx ON runs (org_id, program_id, id DESC);
 CREATE INDEX runs_incident_id_idx ON runs (org_id, incident_id, id DESC);

@@ -9,9 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use hmac::{Hmac, Mac};
-use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
+use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{HeaderValue, Method, StatusCode};
-use platform::egress::{Egress, Request};
+use platform::egress::{Egress, Request, retry_after};
 use platform::error::{Error, Kind, Result};
 use platform::secret::Secret;
 use platform::source::Source;
@@ -110,10 +110,7 @@ impl Channel for Webhook {
             Err(error) => Err(error),
         };
         match sent {
-            Ok(answer) => {
-                let asked = answer.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-                read_status(answer.status, asked.and_then(|value| retry_after(value, now)))
-            }
+            Ok(answer) => read_status(answer.status, retry_after(&answer.headers, now)),
             // The address itself is wrong or not allowed: trying again does not change it.
             Err(error) if error.kind == Kind::Invalid => Answer::refused(error.detail),
             Err(error) => Answer::retry(error.detail),
@@ -139,23 +136,9 @@ fn read_status(status: StatusCode, after: Option<Duration>) -> Answer {
     Answer::new(verdict, code, detail)
 }
 
-/// Retry-After as seconds or as a date (RFC 9110, 10.2.3).
-fn retry_after(value: &str, now: DateTime<Utc>) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = DateTime::parse_from_rfc2822(value).ok()?;
-    Some((at.to_utc() - now).to_std().unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn now() -> DateTime<Utc> {
-        "2026-01-02T03:04:05Z".parse().expect("a valid time")
-    }
 
     #[test]
     fn statuses_decide() {
@@ -170,17 +153,6 @@ mod tests {
         for code in [301, 302, 307, 410] {
             assert_eq!(verdict(code), Verdict::Refused, "{code}");
         }
-    }
-
-    #[test]
-    fn retry_after_has_two_forms() {
-        assert_eq!(retry_after(" 120 ", now()), Some(Duration::from_secs(120)));
-        let date = retry_after("Fri, 02 Jan 2026 03:05:05 GMT", now());
-        assert_eq!(date, Some(Duration::from_secs(60)));
-        let past = retry_after("Fri, 02 Jan 2026 03:00:00 GMT", now());
-        assert_eq!(past, Some(Duration::ZERO));
-        assert_eq!(retry_after("soon", now()), None);
-        assert_eq!(retry_after("-3", now()), None);
     }
 
     #[test]

@@ -6,10 +6,10 @@ use platform::ctx::Ctx;
 use platform::error::Result;
 use platform::leased::{self, Claim, Outcome, Work};
 
-use super::{Address, Deliverer, Job};
+use super::{Address, Deliverer, Job, Past, timeline};
 use crate::channels::Destination;
 use crate::ids::NotificationId;
-use crate::kinds::{Kind, Status};
+use crate::kinds::{AttemptOutcome, Status};
 use crate::store;
 use crate::store::attempts::Attempt;
 use crate::store::notifications::Notification;
@@ -19,12 +19,11 @@ use crate::store::order::Turn;
 pub(super) enum Opening {
     /// This attempt is claimed; send it.
     Attempt(Box<Job>, Address),
-    /// It has just ended: its budget is spent by attempts whose process died.
-    Spent(Box<Job>),
+    /// It has just ended: attempts whose process died have spent its budget, or a later word has gone to
+    /// its destination.
+    Ends(Box<Past>),
     /// It ended before; the timeline is owed something.
-    Ended(Box<Job>),
-    /// It has just been cancelled: a later word has gone to this destination.
-    Overtaken(Kind),
+    Ended(Box<Past>),
     /// Nothing now.
     Waits,
 }
@@ -32,8 +31,7 @@ pub(super) enum Opening {
 /// What claiming an attempt comes to.
 enum Claimed {
     Attempt(Attempt),
-    Spent(Attempt),
-    Overtaken,
+    Ends(Status, Option<Attempt>),
     Waits,
 }
 
@@ -48,15 +46,15 @@ impl Deliverer {
         let id = NotificationId(claim.id);
         let mut row = store::notifications::get_leased(conn, claim.org, id, claim.epoch).await?;
         let last = store::attempts::find_last_attempt(conn, row.org_id, row.id).await?;
-        if row.status != Status::Pending && last.is_none() {
+        if row.status != Status::Pending && !timeline::is_owed(&row, row.status) {
             leased::finish(conn, Self::TABLE, claim, Outcome::Done).await?;
             return Ok(Opening::Waits);
         }
         let message = store::messages::get_message(conn, row.org_id, row.message_id).await?;
+        if row.status != Status::Pending {
+            return Ok(Opening::Ended(Box::new(Past { row, message, last })));
+        }
         let claimed = match last {
-            Some(attempt) if row.status != Status::Pending => {
-                return Ok(Opening::Ended(Box::new(Job { row, message, attempt })));
-            }
             Some(attempt) if attempt.epoch == claim.epoch => Claimed::Attempt(attempt),
             last => self.claim_attempt(conn, claim, &row, last).await?,
         };
@@ -65,11 +63,10 @@ impl Deliverer {
                 let to = self.address(cx, conn, &row).await?;
                 Ok(Opening::Attempt(Box::new(Job { row, message, attempt }), to))
             }
-            Claimed::Spent(attempt) => {
-                (row.status, row.ended_at) = (Status::Dead, Some(self.source.now()));
-                Ok(Opening::Spent(Box::new(Job { row, message, attempt })))
+            Claimed::Ends(status, last) => {
+                (row.status, row.ended_at) = (status, Some(self.source.now()));
+                Ok(Opening::Ends(Box::new(Past { row, message, last })))
             }
-            Claimed::Overtaken => Ok(Opening::Overtaken(row.kind)),
             Claimed::Waits => Ok(Opening::Waits),
         }
     }
@@ -92,15 +89,17 @@ impl Deliverer {
             }
             Turn::Never => {
                 self.end(conn, claim, row, Status::Cancelled, now).await?;
-                return Ok(Claimed::Overtaken);
+                return Ok(Claimed::Ends(Status::Cancelled, last));
             }
         }
+        if let Some(last) = last.as_ref().filter(|last| never_began(claim, row, last)) {
+            let attempt = store::attempts::begin_anew(conn, last, claim.epoch, now).await?;
+            return Ok(Claimed::Attempt(attempt));
+        }
         let tried = last.as_ref().map_or(0, |last| last.number);
-        if let Some(last) = last
-            && self.policy.is_spent(tried - row.spent)
-        {
+        if last.is_some() && self.policy.is_spent(tried - row.spent) {
             self.end(conn, claim, row, Status::Dead, now).await?;
-            return Ok(Claimed::Spent(last));
+            return Ok(Claimed::Ends(Status::Dead, last));
         }
         let attempt = Attempt::started(row, tried + 1, claim.epoch, now);
         store::attempts::insert_attempts(conn, std::slice::from_ref(&attempt)).await?;
@@ -115,8 +114,8 @@ impl Deliverer {
         now: DateTime<Utc>,
     ) -> Result<Turn> {
         let Some(incident) = row.incident_id.filter(|_| row.spent == 0) else { return Ok(Turn::Now) };
-        store::order::lock(conn, row.org_id, incident).await?;
         let keys = std::slice::from_ref(&row.order_key);
+        store::order::lock(conn, row.org_id, incident, keys).await?;
         let (since, status) = (now - self.order_wait, row.decided_status);
         let turns = store::order::find_turns(conn, row.org_id, keys, row.sequence, status, since).await?;
         Ok(turns.get(&row.order_key).copied().unwrap_or(Turn::Now))
@@ -134,4 +133,10 @@ impl Deliverer {
             Ok(Ok(Destination { address: String::new(), secret: None }))
         }
     }
+}
+
+/// Whether `last` was claimed at the row's birth, for a step that never began: only a row that was given
+/// back has been claimed no more than once then.
+fn never_began(claim: &Claim, row: &Notification, last: &Attempt) -> bool {
+    claim.attempts == 1 && last.outcome == AttemptOutcome::Started && last.number == row.spent + 1
 }

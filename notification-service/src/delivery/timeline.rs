@@ -7,9 +7,8 @@ use platform::ctx::Ctx;
 use platform::error::{Error, Kind, Result};
 use platform::leased::{self, Claim, Outcome, Work};
 use proto::api::v1::Actor;
-use proto::incident::v1::RecordStepRequest;
 
-use super::{Deliverer, Job};
+use super::{Deliverer, Past};
 use crate::kinds::{AttemptOutcome, Status};
 use crate::notes::{self, Note};
 use crate::store::notifications::{self, Notification};
@@ -21,19 +20,19 @@ const NOTE_PATIENCE: TimeDelta = TimeDelta::hours(24);
 
 impl Deliverer {
     /// Tells the incident's timeline what it is owed by now.
-    pub(super) async fn note(&self, claim: &Claim, job: &Job) -> Result<()> {
-        let cx = self.context(job);
+    pub(super) async fn note(&self, claim: &Claim, job: &Past) -> Result<()> {
+        let cx = self.context(job.row.org_id, &job.message);
         if job.row.status == Status::Pending {
             return self.note_on_the_way(&cx, job).await;
         }
         if !is_owed(&job.row, job.row.status) {
             return Ok(());
         }
-        let told = match self.tell_waiting(&cx, job).await {
-            Ok(_) if is_end_told(&job.row, job.row.status) => {
-                self.tell(&cx, job, Note::of_end(&job.row, &job.attempt)).await
+        let told = match (self.tell_waiting(&cx, job).await, &job.last) {
+            (Ok(_), Some(last)) if is_end_told(&job.row, job.row.status) => {
+                self.tell(&cx, job, Note::of_end(&job.row, last)).await
             }
-            told => told.map(drop),
+            (told, _) => told.map(drop),
         };
         let outcome = told.map_or_else(|error| self.tell_later(job, &error), |()| Outcome::Done);
         platform::failpoint!("delivery.after_note");
@@ -47,7 +46,7 @@ impl Deliverer {
 
     /// The row waits for its next attempt and may be somebody else's by now. What cannot be told is
     /// told after that attempt.
-    async fn note_on_the_way(&self, cx: &Ctx, job: &Job) -> Result<()> {
+    async fn note_on_the_way(&self, cx: &Ctx, job: &Past) -> Result<()> {
         let failing = self.tell_failing(cx, job).await.unwrap_or_else(|error| not_yet(job, &error));
         let waiting = self.tell_waiting(cx, job).await.unwrap_or_else(|error| not_yet(job, &error));
         if !failing && !waiting {
@@ -59,8 +58,8 @@ impl Deliverer {
     }
 
     /// That attempts fail and go on; whether it has been told just now.
-    async fn tell_failing(&self, cx: &Ctx, job: &Job) -> Result<bool> {
-        let (row, attempt) = (&job.row, &job.attempt);
+    async fn tell_failing(&self, cx: &Ctx, job: &Past) -> Result<bool> {
+        let (row, Some(attempt)) = (&job.row, &job.last) else { return Ok(false) };
         if row.failing_told || row.incident_id.is_none() || attempt.outcome != AttemptOutcome::Failed {
             return Ok(false);
         }
@@ -69,19 +68,27 @@ impl Deliverer {
     }
 
     /// The notes that wait in the row; whether there were any.
-    async fn tell_waiting(&self, cx: &Ctx, job: &Job) -> Result<bool> {
+    async fn tell_waiting(&self, cx: &Ctx, job: &Past) -> Result<bool> {
         for note in notes::read(job.row.notes.as_ref()) {
             told_before(self.tell(cx, job, note).await)?;
         }
         Ok(job.row.notes.is_some())
     }
 
-    async fn tell(&self, cx: &Ctx, job: &Job, note: Note) -> Result<()> {
+    async fn tell(&self, cx: &Ctx, job: &Past, note: Note) -> Result<()> {
+        let Some(incident) = job.row.incident_id else { return Ok(()) };
+        let message = &job.message;
+        let actor = Actor {
+            kind: message.actor_kind,
+            id: message.actor_id.clone(),
+            name: message.actor_name.clone(),
+        };
         let key = note.key.clone();
-        self.peers.record_step(cx, &key, step(job, note)).await
+        let at = job.row.ended_at.or_else(|| job.last.as_ref()?.ended_at);
+        self.peers.record_step(cx, &key, note.step(incident, actor, at)).await
     }
 
-    fn tell_later(&self, job: &Job, error: &Error) -> Outcome {
+    fn tell_later(&self, job: &Past, error: &Error) -> Outcome {
         let ended_for = self.source.now() - job.row.ended_at.unwrap_or(job.row.created_at);
         let hopeless = matches!(error.kind, Kind::NotFound | Kind::Invalid);
         if hopeless || ended_for > NOTE_PATIENCE {
@@ -116,23 +123,7 @@ fn told_before(answer: Result<()>) -> Result<()> {
     })
 }
 
-fn not_yet(job: &Job, error: &Error) -> bool {
+fn not_yet(job: &Past, error: &Error) -> bool {
     tracing::debug!(notification.id = %job.row.id, error = %error.chain(), "the timeline is told later");
     false
-}
-
-fn step(job: &Job, note: Note) -> RecordStepRequest {
-    let message = &job.message;
-    let at = job.row.ended_at.or(job.attempt.ended_at);
-    RecordStepRequest {
-        incident_id: job.row.incident_id.map(|id| id.to_string()).unwrap_or_default(),
-        kind: note.kind().into(),
-        actor: Some(Actor {
-            kind: message.actor_kind,
-            id: message.actor_id.clone(),
-            name: message.actor_name.clone(),
-        }),
-        at: at.map(proto::time::to_timestamp),
-        data: Some(note.data()),
-    }
 }

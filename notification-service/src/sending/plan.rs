@@ -11,7 +11,7 @@ use super::request::Request;
 use crate::channels::Destination;
 use crate::delivery::Job;
 use crate::ids::{MessageId, NotificationId};
-use crate::kinds::Status;
+use crate::kinds::{Kind, Status};
 use crate::notes::{self, Note};
 use crate::store::attempts::Attempt;
 use crate::store::messages::Message;
@@ -28,6 +28,8 @@ pub struct Plan {
     pub notifications: Vec<NewNotification>,
     pub attempts: Vec<Attempt>,
     pub begun: Vec<Begun>,
+    /// Kinds of those that are over before they begin: a later word has gone to their destination.
+    pub overtaken: Vec<Kind>,
 }
 
 /// A delivery whose first attempt is claimed.
@@ -39,7 +41,7 @@ pub struct Begun {
 
 impl Plan {
     /// One delivery for each of those told. Those whose turn has not come wait for `order_wait` at
-    /// most; whose turn is over is not sent. The first that goes tells who is left out.
+    /// most; whose turn is over is not sent. One of them tells who is left out: the first that goes.
     pub fn new(
         cx: &Ctx,
         request: &Request,
@@ -48,7 +50,13 @@ impl Plan {
         turns: &HashMap<String, Turn>,
         order_wait: TimeDelta,
     ) -> Self {
-        let mut plan = Self { message, notifications: Vec::new(), attempts: Vec::new(), begun: Vec::new() };
+        let mut plan = Self {
+            message,
+            notifications: Vec::new(),
+            attempts: Vec::new(),
+            begun: Vec::new(),
+            overtaken: Vec::new(),
+        };
         let now = cx.source.now();
         let about = request.about.map(|about| about.incident_id);
         let mut notes = about.and_then(|incident| notes::write(&notes_of(incident, &resolved.left_out)));
@@ -64,12 +72,15 @@ impl Plan {
                 Turn::Never => plan.cancel(row, now),
             }
         }
+        if let (Some(notes), Some(last)) = (notes, plan.notifications.last_mut()) {
+            (last.row.notes, last.row.due_at) = (Some(notes), Some(now));
+        }
         plan
     }
 
     /// The deliveries, in the order in which they were made.
-    pub fn rows(&self) -> Vec<&Notification> {
-        self.notifications.iter().map(|new| &new.row).collect()
+    pub fn rows(&self) -> impl Iterator<Item = &Notification> + Clone {
+        self.notifications.iter().map(|new| &new.row)
     }
 
     fn begin(&mut self, mut row: Notification, told: &Told, now: DateTime<Utc>) {
@@ -94,14 +105,15 @@ impl Plan {
     }
 
     fn cancel(&mut self, mut row: Notification, now: DateTime<Utc>) {
+        self.overtaken.push(row.kind);
         row.status = Status::Cancelled;
         row.ended_at = Some(now);
         self.notifications.push(NewNotification { row, lease_until: None, epoch: 0, attempts: 0 });
     }
 }
 
-/// The message that `request` asks for.
-pub fn message(cx: &Ctx, request: &Request, nobody_reachable: bool) -> Message {
+/// The message that `request` asks for. Unless it is `complete`, the request comes again.
+pub fn message(cx: &Ctx, request: &Request, complete: bool) -> Message {
     Message {
         org_id: cx.org,
         id: MessageId(cx.id()),
@@ -111,12 +123,14 @@ pub fn message(cx: &Ctx, request: &Request, nobody_reachable: bool) -> Message {
         json_body: request.content.json.clone(),
         incident_id: request.about.map(|about| about.incident_id),
         run_id: request.about.map(|about| about.run_id),
-        nobody_reachable,
+        nobody_reachable: false,
         actor_kind: request.actor.kind,
         actor_id: request.actor.id.clone(),
         actor_name: request.actor.name.clone(),
         trace: cx.trace.to_string(),
         created_at: cx.source.now(),
+        complete,
+        carries_code: request.carries_code,
     }
 }
 

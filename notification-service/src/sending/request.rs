@@ -12,6 +12,7 @@ use crate::kinds::Progress;
 use crate::peers::progress_of;
 use crate::render::{self, Content};
 use crate::store::channels::Channel;
+use crate::store::notifications::Notification;
 use crate::targets::{Target, Told};
 
 /// A request, read.
@@ -24,6 +25,8 @@ pub struct Request {
     pub decided_at: DateTime<Utc>,
     pub actor: proto::api::v1::Actor,
     pub content: Content,
+    /// The text has a place for a code.
+    pub carries_code: bool,
 }
 
 /// The incident that people are told about, and the run that tells.
@@ -63,21 +66,38 @@ impl Request {
             content: render::page(&event, incident, &request.message, decided_at)?,
             decided_at,
             key: request.key,
+            carries_code: false,
         })
     }
 
     /// A message that shows that `channel` works.
     pub fn test(cx: &Ctx, channel: &Channel) -> Self {
-        let now = cx.source.now();
+        let content = render::test(&channel.id.to_string(), &channel.name, cx.source.now());
+        Self::apart(cx, "test", content)
+    }
+
+    /// A message with a code that proves an address.
+    pub fn code(cx: &Ctx) -> Self {
+        Self { carries_code: true, ..Self::apart(cx, "code", render::code(cx.source.now())) }
+    }
+
+    /// A message that belongs to no incident.
+    fn apart(cx: &Ctx, what: &str, content: Content) -> Self {
         Self {
-            key: format!("test:{}", cx.id()),
+            key: format!("{what}:{}", cx.id()),
             targets: Vec::new(),
             about: None,
             sequence: 0,
-            decided_at: now,
+            decided_at: cx.source.now(),
             actor: convert::actor(&cx.actor()),
-            content: render::test(&channel.id.to_string(), &channel.name, now),
+            content,
+            carries_code: false,
         }
+    }
+
+    /// Whether `row` is this request's word to `told`, perhaps over another way to the same address.
+    pub fn has_told(&self, row: &Notification, told: &Told) -> bool {
+        row.key == told.key(&self.key) || row.order_key == self.order_key(told)
     }
 
     /// What `told` is ordered under: messages to one destination about one incident.

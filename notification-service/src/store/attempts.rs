@@ -79,6 +79,22 @@ pub async fn find_last_attempt(
     Ok(row)
 }
 
+/// Makes an attempt that never began one that begins now, under the lease `epoch`.
+pub async fn begin_anew(
+    conn: &mut AsyncPgConnection,
+    unbegun: &Attempt,
+    epoch: i64,
+    at: DateTime<Utc>,
+) -> Result<Attempt> {
+    let this = attempts::table.find((unbegun.org_id, unbegun.notification_id, unbegun.number));
+    let begun = diesel::update(this)
+        .set((attempts::epoch.eq(epoch), attempts::started_at.eq(at)))
+        .returning(Attempt::as_returning())
+        .get_result(conn)
+        .await?;
+    Ok(begun)
+}
+
 /// Writes what became of an attempt.
 pub async fn end_attempt(conn: &mut AsyncPgConnection, ended: &Attempt) -> Result<()> {
     diesel::update(attempts::table.find((ended.org_id, ended.notification_id, ended.number)))

@@ -75,6 +75,27 @@ pub async fn insert_missing(conn: &mut AsyncPgConnection, rows: &[ContactMethod]
 
 destinations!(contact_methods, ContactMethod, ContactMethodChange, ContactMethodId, "contact method");
 
+/// The address is proven at `at`.
+pub async fn prove(
+    conn: &mut AsyncPgConnection,
+    org: OrgId,
+    id: ContactMethodId,
+    at: DateTime<Utc>,
+    by: Uuid,
+) -> Result<ContactMethod> {
+    let row = diesel::update(contact_methods::table.find((org, id)))
+        .set((
+            contact_methods::verified_at.eq(at),
+            contact_methods::updated_at.eq(at),
+            contact_methods::updated_by.eq(by),
+            contact_methods::version.eq(contact_methods::version + 1),
+        ))
+        .returning(ContactMethod::as_returning())
+        .get_result(conn)
+        .await?;
+    Ok(row)
+}
+
 /// How many methods the person has that have not ended.
 pub async fn count(conn: &mut AsyncPgConnection, org: OrgId, user: UserId) -> Result<i64> {
     let live = contact_methods::table

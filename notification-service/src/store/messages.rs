@@ -2,9 +2,11 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::Result;
+use platform::sql::sql;
 use uuid::Uuid;
 
 use crate::ids::MessageId;
@@ -28,6 +30,10 @@ pub struct Message {
     pub actor_name: String,
     pub trace: String,
     pub created_at: DateTime<Utc>,
+    /// False while the request comes again for people who were not known.
+    pub complete: bool,
+    /// The text has a [`PLACE`](crate::proofs::PLACE) for a code.
+    pub carries_code: bool,
 }
 
 /// Whether the row is new: false when the request's key has made one before, which another
@@ -42,18 +48,70 @@ pub async fn insert_message(conn: &mut AsyncPgConnection, row: &Message) -> Resu
     Ok(inserted == 1)
 }
 
-pub async fn find_message_by_key(
+/// The message of this key, locked until the transaction ends.
+pub async fn get_by_key_for_update(
     conn: &mut AsyncPgConnection,
     org: OrgId,
     send_key: &str,
-) -> Result<Option<Message>> {
+) -> Result<Message> {
     let row = messages::table
         .filter(messages::org_id.eq(org).and(messages::send_key.eq(send_key)))
         .select(Message::as_select())
+        .for_update()
         .first(conn)
-        .await
-        .optional()?;
+        .await?;
     Ok(row)
+}
+
+/// Ends the request of this message: the same key adds nobody any more.
+pub async fn complete_message(conn: &mut AsyncPgConnection, row: &Message) -> Result<()> {
+    diesel::update(messages::table.find((row.org_id, row.id)))
+        .set((messages::complete.eq(true), messages::nobody_reachable.eq(row.nobody_reachable)))
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+// What waits, or has ended or been replayed lately, keeps its whole message.
+pub(super) const SWEEP: &str = "
+WITH old AS (
+    SELECT m.org_id, m.id FROM messages m CROSS JOIN (SELECT $1::timestamptz AS before) t
+    WHERE m.created_at < t.before AND NOT EXISTS (
+        SELECT FROM notifications n WHERE n.org_id = m.org_id AND n.message_id = m.id
+          AND (n.due_at IS NOT NULL OR n.ended_at IS NULL OR n.ended_at >= t.before))
+    ORDER BY m.created_at LIMIT $2 FOR UPDATE OF m SKIP LOCKED
+),
+ended AS (
+    DELETE FROM notifications n USING old o
+    WHERE n.org_id = o.org_id AND n.message_id = o.id AND n.due_at IS NULL RETURNING n.org_id, n.id
+),
+tries AS (DELETE FROM attempts a USING ended e WHERE a.org_id = e.org_id AND a.notification_id = e.id),
+gone AS (DELETE FROM messages m USING old o WHERE m.org_id = o.org_id AND m.id = o.id RETURNING m.id)
+SELECT count(*) AS gone FROM gone";
+
+/// Removes up to `limit` messages of any organization that are older than `before` and over since then,
+/// with all that became of them; returns how many messages.
+pub async fn sweep(conn: &mut AsyncPgConnection, before: DateTime<Utc>, limit: i64) -> Result<i64> {
+    let sweep = sql(SWEEP).bind::<Timestamptz, _>(before).bind::<BigInt, _>(limit);
+    Ok(sweep.get_result::<Swept>(conn).await?.gone)
+}
+
+#[derive(QueryableByName)]
+struct Swept {
+    #[diesel(sql_type = BigInt)]
+    gone: i64,
+}
+
+/// How many codes the organization has had mailed since, and when the oldest of them was.
+pub async fn count_codes(
+    conn: &mut AsyncPgConnection,
+    org: OrgId,
+    since: DateTime<Utc>,
+) -> Result<(i64, Option<DateTime<Utc>>)> {
+    let codes = messages::table
+        .filter(messages::org_id.eq(org).and(messages::carries_code).and(messages::created_at.gt(since)))
+        .select((diesel::dsl::count_star(), diesel::dsl::min(messages::created_at)));
+    Ok(codes.get_result(conn).await?)
 }
 
 pub async fn get_message(conn: &mut AsyncPgConnection, org: OrgId, id: MessageId) -> Result<Message> {

@@ -1,5 +1,9 @@
 use chrono::{DateTime, TimeDelta, Utc};
+use diesel::dsl::{AsSelect, SqlTypeOf};
+use diesel::expression::SqlLiteral;
+use diesel::pg::Pg;
 use diesel::prelude::*;
+use diesel::sql_types::Bool;
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::{Error, Result};
@@ -41,6 +45,13 @@ pub struct Notification {
     pub due_at: Option<DateTime<Utc>>,
 }
 
+impl Notification {
+    /// Whether it was over before it began: a later word had gone to its destination.
+    pub fn was_overtaken_at_birth(&self) -> bool {
+        self.status == Status::Cancelled && self.ended_at == Some(self.created_at)
+    }
+}
+
 /// A notification with its first lease.
 #[derive(Clone, Debug, Insertable)]
 #[diesel(table_name = notifications)]
@@ -69,6 +80,9 @@ macro_rules! one_of {
         }
     };
 }
+
+/// A page of notifications.
+pub(super) type ListQuery<'q> = notifications::BoxedQuery<'q, Pg, SqlTypeOf<AsSelect<Notification, Pg>>>;
 
 /// Which notifications a list shows; an empty set means every one.
 #[derive(Clone, Debug, Default)]
@@ -160,10 +174,16 @@ pub async fn list_notifications(
     filter: &Filter,
     page: &Page<NotificationId>,
 ) -> Result<Vec<Notification>> {
+    Ok(list_query(org, filter, page).load(conn).await?)
+}
+
+pub(super) fn list_query<'q>(org: OrgId, filter: &'q Filter, page: &Page<NotificationId>) -> ListQuery<'q> {
     let query = notifications::table.filter(notifications::org_id.eq(org)).into_boxed();
     let mut query =
         query.select(Notification::as_select()).order(notifications::id.desc()).limit(page.limit());
-    query = one_of!(query, notifications::status, &filter.statuses);
+    if !filter.statuses.is_empty() {
+        query = query.filter(is_one_of(&filter.statuses));
+    }
     query = one_of!(query, notifications::incident_id, &filter.incident_ids);
     query = one_of!(query, notifications::user_id, &filter.user_ids);
     query = one_of!(query, notifications::channel_id, &filter.channel_ids);
@@ -179,7 +199,18 @@ pub async fn list_notifications(
     if let Some(after) = page.after {
         query = query.filter(notifications::id.lt(after));
     }
-    Ok(query.load(conn).await?)
+    query
+}
+
+/// The statuses stand in the statement itself: an index on some of them serves only those that the planner
+/// can see.
+fn is_one_of(statuses: &[Status]) -> SqlLiteral<Bool> {
+    let literal = |status: &Status| format!("'{}'", status.as_str());
+    let literals: Vec<String> = statuses.iter().map(literal).collect();
+    diesel::dsl::sql(&match &literals[..] {
+        [only] => format!("notifications.status = {only}"),
+        many => format!("notifications.status IN ({})", many.join(", ")),
+    })
 }
 
 /// How many test messages the channel has had since, and when the oldest of them was made.

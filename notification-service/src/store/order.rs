@@ -1,7 +1,7 @@
 //! Whose turn it is: what goes to one destination about one incident goes out in the order of its
 //! sequence.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 use diesel::QueryableByName;
@@ -9,6 +9,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text, Timestamptz};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::Result;
+use platform::secret::sha256;
 use platform::sql::sql;
 use uuid::Uuid;
 
@@ -21,14 +22,25 @@ pub enum Turn {
     Now,
     /// Something earlier is open; the youngest of it was made at this time.
     After(DateTime<Utc>),
-    /// Something later has begun and says something else: its word must stay the last.
+    /// Something later says something else and has gone out, maybe just now: its word must stay the last.
     Never,
 }
 
-/// Makes transactions that look at the order of an incident's deliveries, or change it, go one after
-/// the other: without it two of them at once would not see each other.
-pub async fn lock(conn: &mut AsyncPgConnection, org: OrgId, incident: Uuid) -> Result<()> {
-    super::lock(conn, &format!("order/{org}/{incident}")).await
+/// Locks of one incident: so many that the ends of its deliveries seldom meet at one, and so few that a
+/// message to a thousand destinations does not fill the server's table of locks.
+const STRIPES: u8 = 64;
+
+/// Makes transactions that look at what stands under these order keys of an incident, or change it, go
+/// one after the other: without it two of them at once would not see each other. A transaction takes
+/// all that it needs at once, in one order for all.
+pub async fn lock(
+    conn: &mut AsyncPgConnection,
+    org: OrgId,
+    incident: Uuid,
+    order_keys: &[String],
+) -> Result<()> {
+    let stripes: BTreeSet<u8> = order_keys.iter().map(|key| sha256(key.as_bytes())[0] % STRIPES).collect();
+    super::lock_all(conn, stripes.iter().map(|stripe| format!("order/{org}/{incident}/{stripe}"))).await
 }
 
 /// The turns of deliveries of `sequence` under these order keys, decided when their incident had
@@ -49,7 +61,7 @@ pub async fn find_turns(
                 AND n.due_at IS NOT NULL AND n.created_at > m.since) AS waits_since,
             bool_or(n.sequence > m.sequence AND n.decided_status IS DISTINCT FROM m.status AND EXISTS (
                 SELECT FROM attempts a WHERE a.org_id = n.org_id AND a.notification_id = n.id
-                AND a.outcome <> 'cancelled')) AS overtaken
+                AND a.outcome IN ('started', 'delivered'))) AS overtaken
          FROM notifications n CROSS JOIN mine m
          WHERE n.org_id = $4 AND n.order_key = ANY($5) GROUP BY n.order_key")
         .bind::<BigInt, _>(sequence)

@@ -45,7 +45,8 @@ impl PersonSeen {
     }
 }
 
-/// Keeps what was said, unless something later is known; one row a person. A verified address stays.
+/// Keeps what was said, unless something later is known; one row a person. A verified address stays, and
+/// counts however late it is heard of.
 pub async fn upsert_people(conn: &mut AsyncPgConnection, rows: &[PersonSeen]) -> Result<()> {
     let verified = diesel::dsl::sql::<diesel::sql_types::Nullable<diesel::sql_types::Binary>>(
         "coalesce(excluded.verified_digest, people.verified_digest)",
@@ -64,6 +65,13 @@ pub async fn upsert_people(conn: &mut AsyncPgConnection, rows: &[PersonSeen]) ->
     // Named in full: a query's own `filter` is another one.
     let newer = people::version.le(excluded(people::version));
     diesel::query_dsl::methods::FilterDsl::filter(insert, newer).execute(conn).await?;
+    for row in rows.iter().filter(|row| row.verified_digest.is_some()) {
+        diesel::update(people::table.find((row.org_id, row.user_id)))
+            .filter(people::verified_digest.is_null())
+            .set(people::verified_digest.eq(&row.verified_digest))
+            .execute(conn)
+            .await?;
+    }
     Ok(())
 }
 

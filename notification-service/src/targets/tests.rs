@@ -88,7 +88,7 @@ fn what_cannot_be_told_is_said() {
         ("a person", "account", INACTIVE),
         ("Ada", "email", WHY),
         ("Bob", "account", INACTIVE),
-        ("a team", "team", TEAM_UNKNOWN),
+        ("a team", "team", PEOPLE_UNKNOWN),
     ];
     assert_eq!(left_out, expected);
     let alone = last_resort(&[Target::User(user(2))], &known);

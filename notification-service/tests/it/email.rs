@@ -11,7 +11,13 @@ use proto::notification::v1 as wire;
 use crate::world::{World, quick, user};
 
 #[derive(Clone, Default)]
-struct Mailbox(Arc<Mutex<Vec<String>>>);
+pub struct Mailbox(Arc<Mutex<Vec<String>>>);
+
+impl Mailbox {
+    pub fn mails(&self) -> Vec<String> {
+        self.0.lock().expect("whole").clone()
+    }
+}
 
 struct Session {
     mailbox: Mailbox,
@@ -47,7 +53,7 @@ impl Handler for Session {
 }
 
 /// Serves until the test's process ends.
-fn start() -> (SocketAddr, Mailbox) {
+pub fn start() -> (SocketAddr, Mailbox) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
     let mailbox = Mailbox::default();
@@ -93,7 +99,7 @@ fn config(address: SocketAddr) -> Config {
     Config { smtp, ..quick() }
 }
 
-async fn world(address: SocketAddr) -> World {
+pub async fn world(address: SocketAddr) -> World {
     World::with(config(address)).await
 }
 
@@ -106,7 +112,7 @@ async fn a_verified_address_gets_mail_with_the_deliverys_id() {
     assert_eq!((sent.recipients.as_slice(), sent.nobody_reachable), (["Ada".to_owned()].as_slice(), false));
     let delivered = world.until(&sent.notification_ids[0], wire::NotificationStatus::Delivered).await;
     assert_eq!((delivered.attempts[0].status, delivered.address.as_str()), (250, "a***@example.com"));
-    let mails = mailbox.0.lock().expect("whole").clone();
+    let mails = mailbox.mails();
     assert_eq!(mails.len(), 1);
     for part in [
         format!("Message-ID: <{}@pulse.example>", delivered.key).as_str(),
@@ -125,7 +131,7 @@ async fn an_unverified_address_is_not_used() {
     let bob = world.hear_of("Bob", "bob@example.com", false).await;
     let sent = world.send(world.page("k", vec![user(bob)])).await;
     assert!(sent.nobody_reachable);
-    assert_eq!(mailbox.0.lock().expect("whole").len(), 0);
+    assert_eq!(mailbox.mails().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,13 +27,16 @@ async fn a_person_has_twenty_methods() {
             wire::CreateContactMethodRequest { user_id: ada.to_string(), contact_method: Some(method) };
         world.methods().create_contact_method(rpc::request(&own(&world, ada), request)).await
     };
-    // All at once: who is first does not matter, how many does.
-    let made = futures::future::join_all((0..25).map(create)).await;
+    let first = create(0).await.expect("created").into_inner();
+    for n in 1..18 {
+        create(n).await.expect("created");
+    }
+    // The last two of five at once: who is first does not matter, how many does.
+    let made = futures::future::join_all((18..23).map(create)).await;
     let refused: Vec<_> = made.iter().filter_map(|made| made.as_ref().err()).collect();
-    assert_eq!(refused.len(), 5);
+    assert_eq!(refused.len(), 3);
     let refused = platform::error::Error::from(refused[0].clone());
     assert_eq!((refused.kind, refused.code), (Kind::Conflict, "too_many"));
-    let first = made.into_iter().find_map(Result::ok).expect("twenty").into_inner();
     let delete = wire::DeleteContactMethodRequest { user_id: ada.to_string(), id: first.id };
     world.methods().delete_contact_method(rpc::request(&own(&world, ada), delete)).await.expect("ended");
     create(99).await.expect("room again");
@@ -69,11 +72,11 @@ async fn receivers_that_hang_for_one_organization_hold_up_no_other() {
     let world = World::with(Config { delivery, ..Config::default() }).await;
     let (slow, quick) = (Receiver::start().await, Receiver::start().await);
     let gate = slow.gate();
-    for slug in ["a", "b", "c", "d"] {
+    for slug in ["a", "b", "c", "d", "e"] {
         let channels = world.create_channel(slug, &slow.url(slug)).await;
         world.send(world.page(slug, vec![channel(&channels.id)])).await;
     }
-    eventually(SOON, async || (slow.hits().len() == 2).then_some(())).await;
+    eventually(SOON, async || (!slow.hits().is_empty()).then_some(())).await;
 
     let other = world.db.cx_as(&world.deps.door.access, "owner");
     let ops = wire::Channel {
@@ -88,9 +91,9 @@ async fn receivers_that_hang_for_one_organization_hold_up_no_other() {
     let workflow = Ctx { org: other.org, ..world.workflow() };
     let page = world.page("k", vec![channel(&ops.into_inner().id)]);
     SendServiceClient::new(world.transport()).send(rpc::request(&workflow, page)).await.expect("sent");
-    eventually(SOON, async || (quick.hits().len() == 1).then_some(())).await;
-    assert_eq!(slow.hits().len(), 2);
-    gate.add_permits(4);
+    quick.nth("/hook", 1).await;
+    assert!(slow.hits().len() < 4, "it has no more than its share, which hangs");
+    gate.add_permits(5);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -101,7 +104,7 @@ async fn a_lost_secret_ends_deliveries_and_can_be_repaired() {
     let ops = world.create_channel("ops", &receiver.url("hook")).await;
     receiver.then_with(503, &[("retry-after", "600")]);
     let begun = world.send(world.page("begun", vec![channel(&ops.id)])).await;
-    eventually(SOON, async || (receiver.hits().len() == 1).then_some(())).await;
+    world.failed(&begun.notification_ids[0], 1).await;
     world.lose_secret().await;
 
     // What comes now finds nobody; what was under way ends with a reason.
@@ -132,4 +135,22 @@ async fn a_lost_secret_ends_deliveries_and_can_be_repaired() {
     assert_eq!((repaired.warning, repaired.address), (None, address));
     let sent = world.send(world.page("again", vec![channel(&ops.id)])).await;
     world.until(&sent.notification_ids[0], Delivered).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_given_back_before_it_began_was_no_attempt() {
+    let delivery = Delivery { concurrency: 1, ..quick().delivery };
+    let world = World::with(Config { delivery, ..Config::default() }).await;
+    let receiver = Receiver::start().await;
+    let mut targets = Vec::new();
+    for n in 0..8 {
+        targets
+            .push(channel(&world.create_channel(&format!("c{n}"), &receiver.url(&n.to_string())).await.id));
+    }
+    // More at once than may wait for the one slot.
+    for id in world.send(world.page("k", targets)).await.notification_ids {
+        let delivered = world.until(&id, Delivered).await;
+        let attempts: Vec<_> = delivered.attempts.iter().map(|it| (it.number, it.outcome())).collect();
+        assert_eq!(attempts, [(1, wire::AttemptOutcome::Delivered)]);
+    }
 }

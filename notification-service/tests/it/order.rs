@@ -5,7 +5,7 @@ use std::time::Duration;
 use platform::testing::{Receiver, eventually};
 use proto::incident::v1::IncidentStatus;
 use proto::notification::v1 as wire;
-use wire::NotificationStatus::{Cancelled, Delivered, Pending};
+use wire::NotificationStatus::{Cancelled, Dead, Delivered, Pending};
 
 use crate::world::{SOON, World, channel};
 
@@ -26,7 +26,7 @@ async fn later_messages_wait_for_earlier_ones() {
     receiver.then_with(503, &[("retry-after", "3600")]);
     let ops = world.create_channel("ops", &receiver.url("hook")).await;
     let first = world.send(world.page("first", vec![channel(&ops.id)])).await;
-    eventually(SOON, async || (receiver.hits().len() == 1).then_some(())).await;
+    world.failed(&first.notification_ids[0], 1).await;
     let second = wire::SendRequest { sequence: 2, ..world.page("second", vec![channel(&ops.id)]) };
     let second = world.send(second).await;
     let waiting = world.notification(&second.notification_ids[0]).await;
@@ -62,10 +62,13 @@ async fn an_earlier_word_that_comes_late_is_not_the_last() {
     let ops = world.create_channel("ops", &receiver.url("hook")).await;
     let resolved = world.send(page(&world, &ops.id, 20, IncidentStatus::Resolved)).await;
     world.until(&resolved.notification_ids[0], Delivered).await;
-    let late = world.send(page(&world, &ops.id, 10, IncidentStatus::Triggered)).await;
-    let late = world.notification(&late.notification_ids[0]).await;
+    let answer = world.send(page(&world, &ops.id, 10, IncidentStatus::Triggered)).await;
+    let late = world.notification(&answer.notification_ids[0]).await;
     assert_eq!((late.status(), late.attempts.len(), late.due_at), (Cancelled, 0, None));
     assert_eq!(receiver.hits().len(), 1);
+    // Nobody was told, and nobody is said to have been.
+    assert_eq!((answer.recipients.as_slice(), answer.nobody_reachable), ([].as_slice(), false));
+    assert_eq!(world.send(page(&world, &ops.id, 10, IncidentStatus::Triggered)).await, answer);
     // The same word again takes nothing back.
     let same = world.send(page(&world, &ops.id, 15, IncidentStatus::Resolved)).await;
     world.until(&same.notification_ids[0], Delivered).await;
@@ -78,11 +81,71 @@ async fn a_retry_does_not_follow_a_later_word() {
     receiver.then_with(503, &[("retry-after", "600")]);
     let ops = world.create_channel("ops", &receiver.url("hook")).await;
     let firing = world.send(page(&world, &ops.id, 1, IncidentStatus::Triggered)).await;
-    eventually(SOON, async || (receiver.hits().len() == 1).then_some(())).await;
+    world.failed(&firing.notification_ids[0], 1).await;
     let resolved = world.send(page(&world, &ops.id, 2, IncidentStatus::Resolved)).await;
     world.db.advance(Duration::from_secs(61)).await;
     world.until(&resolved.notification_ids[0], Delivered).await;
     world.db.advance(Duration::from_secs(600)).await;
     let cancelled = world.until(&firing.notification_ids[0], Cancelled).await;
     assert_eq!((cancelled.attempts.len(), receiver.hits().len()), (1, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_word_that_nobody_got_overtakes_nothing() {
+    let world = World::new().await;
+    let receiver = Receiver::start().await;
+    receiver.then(410).then_with(503, &[("retry-after", "3600")]);
+    let ops = world.create_channel("ops", &receiver.url("hook")).await;
+    let refused = world.send(page(&world, &ops.id, 30, IncidentStatus::Resolved)).await;
+    world.until(&refused.notification_ids[0], Dead).await;
+    let failing = world.send(page(&world, &ops.id, 20, IncidentStatus::Acknowledged)).await;
+    world.failed(&failing.notification_ids[0], 1).await;
+    let earlier = world.send(page(&world, &ops.id, 10, IncidentStatus::Triggered)).await;
+    assert_eq!(earlier.recipients, ["OPS"]);
+    world.until(&earlier.notification_ids[0], Delivered).await;
+}
+
+/// How many of this database's connections wait for somebody else's lock.
+async fn waiting(world: &World) -> i64 {
+    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    world.db.admin().await.query_one(sql, &[]).await.expect("counted").get(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_hangs_holds_up_no_other_destination() {
+    let world = World::new().await;
+    let (stuck, free) = (Receiver::start().await, Receiver::start().await);
+    let (stuck_gate, free_gate) = (stuck.gate(), free.gate());
+    let slow = world.create_channel("slow", &stuck.url("hook")).await;
+    let slow = world.send(world.page("slow", vec![channel(&slow.id)])).await;
+    let slow = &slow.notification_ids[0];
+    // Several: one of them may share the slow one's lock.
+    let mut targets = Vec::new();
+    for slug in ["a", "b", "c", "d", "e"] {
+        targets.push(channel(&world.create_channel(slug, &free.url(slug)).await.id));
+    }
+    let others = world.send(world.page("others", targets)).await.notification_ids;
+    stuck.nth("/hook", 1).await;
+    eventually(SOON, async || (free.hits().len() == 5).then_some(())).await;
+
+    let mut admin = world.db.admin().await;
+    let held = admin.transaction().await.expect("begun");
+    let sql = "SELECT FROM pulseops_notification.notifications WHERE id::text = $1 FOR UPDATE";
+    held.execute(sql, &[slow]).await.expect("the slow one's row is held");
+    stuck_gate.add_permits(1);
+    eventually(SOON, async || (waiting(&world).await == 1).then_some(())).await;
+    free_gate.add_permits(5);
+    eventually(SOON, async || {
+        for id in &others {
+            if world.notification(id).await.status() == Delivered {
+                return Some(());
+            }
+        }
+        None
+    })
+    .await;
+    held.rollback().await.expect("let go");
+    for id in others.iter().chain([slow]) {
+        world.until(id, Delivered).await;
+    }
 }

@@ -65,3 +65,30 @@ async fn a_person_without_an_active_account_is_not_told_though_named() {
     let again = world.methods().create_contact_method(rpc::request(&own(&world, ada), request)).await;
     assert!(again.expect("created").into_inner().verified_at.is_some());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_accounts_address_is_proven_however_late_it_is_heard_of() {
+    let world = World::new().await;
+    let ada = world.db.source().id();
+    world.hear_change(ada, "Ada King", false, 2).await;
+    until_known(&world, ada, 2).await;
+    // Out of the dead letters, older than what is known.
+    world.hear_again(ada, "Ada", "ada@example.com", true, world.db.source().id()).await;
+    world.hear_of("Bob", "bob@example.com", true).await;
+    until_known(&world, ada, 2).await;
+
+    let cx = own(&world, ada);
+    let list = wire::ListContactMethodsRequest { user_id: ada.to_string(), ..Default::default() };
+    let methods = world.methods().list_contact_methods(rpc::request(&cx, list)).await;
+    let id = methods.expect("hers").into_inner().items.remove(0).id;
+    let delete = wire::DeleteContactMethodRequest { user_id: ada.to_string(), id };
+    world.methods().delete_contact_method(rpc::request(&cx, delete)).await.expect("ended");
+    let again = wire::ContactMethod {
+        kind: wire::ChannelKind::Email.into(),
+        address: "ada@example.com".to_owned(),
+        ..Default::default()
+    };
+    let request = wire::CreateContactMethodRequest { user_id: ada.to_string(), contact_method: Some(again) };
+    let again = world.methods().create_contact_method(rpc::request(&cx, request)).await;
+    assert!(again.expect("created").into_inner().verified_at.is_some());
+}

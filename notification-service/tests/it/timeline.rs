@@ -5,6 +5,7 @@ use std::time::Duration;
 use platform::failpoint;
 use platform::rpc::{self, Fault};
 use platform::testing::eventually;
+use proto::api::v1::Target;
 use proto::incident::v1 as incident;
 use proto::incident::v1::TimelineKind;
 use proto::incident::v1::timeline_entry::Data;
@@ -20,15 +21,6 @@ use platform::testing::Receiver;
 async fn replay(world: &World, id: &str) -> Result<tonic::Response<wire::Notification>, tonic::Status> {
     let request = wire::ReplayNotificationRequest { id: id.to_owned() };
     world.notifications().replay_notification(rpc::request(&world.owner(), request)).await
-}
-
-async fn failed_once(world: &World, id: &str, number: i32) {
-    eventually(SOON, async || {
-        let notification = world.notification(id).await;
-        let attempt = notification.attempts.into_iter().find(|attempt| attempt.number == number)?;
-        (attempt.outcome() == wire::AttemptOutcome::Failed).then_some(())
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +73,7 @@ async fn an_old_page_asks_whether_somebody_has_taken_the_incident() {
     let receiver = Receiver::start().await;
     let ops = world.create_channel("ops", &receiver.url("hook")).await;
     let incident = create_incident(&world).await;
-    let old = Duration::from_secs(5);
+    let old = Duration::from_secs(120);
 
     let open = world.send(page(&world, "open", &incident, vec![channel(&ops.id)], old)).await;
     world.until(&open.notification_ids[0], Delivered).await;
@@ -116,7 +108,7 @@ async fn the_first_failed_attempt_is_told_at_once_and_only_that() {
     let incident = create_incident(&world).await;
     let sent = world.send(page(&world, "k", &incident, vec![channel(&ops.id)], Duration::ZERO)).await;
     let id = &sent.notification_ids[0];
-    failed_once(&world, id, 2).await;
+    world.failed(id, 2).await;
     let failing = eventually(SOON, async || {
         let failing = timeline(&world, &incident.id, TimelineKind::NotificationFailed).await;
         (!failing.is_empty()).then_some(failing)
@@ -159,7 +151,7 @@ async fn a_retry_after_an_acknowledgement_is_cancelled() {
     let ops = world.create_channel("ops", &receiver.url("hook")).await;
     let incident = create_incident(&world).await;
     let sent = world.send(page(&world, "k", &incident, vec![channel(&ops.id)], Duration::ZERO)).await;
-    failed_once(&world, &sent.notification_ids[0], 1).await;
+    world.failed(&sent.notification_ids[0], 1).await;
     acknowledge(&world, &incident.id).await;
     world.db.advance(Duration::from_secs(601)).await;
     let cancelled = world.until(&sent.notification_ids[0], Cancelled).await;
@@ -179,7 +171,7 @@ async fn a_replay_is_cancelled_by_what_happens_after_it() {
     world.until(id, Dead).await;
     settled(&world).await;
     replay(&world, id).await.expect("accepted");
-    failed_once(&world, id, 2).await;
+    world.failed(id, 2).await;
     acknowledge(&world, &incident.id).await;
     world.db.advance(Duration::from_secs(601)).await;
     world.until(id, Cancelled).await;
@@ -194,7 +186,7 @@ async fn a_replay_is_cancelled_by_what_happens_after_it() {
     world.until(id, Dead).await;
     settled(&world).await;
     replay(&world, id).await.expect("accepted");
-    failed_once(&world, id, 2).await;
+    world.failed(id, 2).await;
     world.db.advance(Duration::from_secs(601)).await;
     world.until(id, Delivered).await;
 }
@@ -235,4 +227,71 @@ async fn dead_processes_spend_the_budget_too() {
     let failed = timeline(&world, &incident.id, TimelineKind::NotificationFailed).await;
     assert_eq!(failed.len(), 1);
     assert_eq!(failed[0].detail, "how its last attempts ended is not known");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_left_out_is_told_though_the_word_itself_comes_too_late() {
+    let world = World::with_peers().await;
+    let receiver = Receiver::start().await;
+    // Her account's email cannot be used; her webhook is the channel's.
+    create_method(&world, &receiver.url("hook")).await;
+    let ops = world.create_channel("ops", &receiver.url("hook")).await;
+    let olga = user(world.owner().principal.id);
+    let mut incident = create_incident(&world).await;
+    let say = |key: &str, sequence: i64, incident: &incident::Incident, target: &Target| {
+        let page = page(&world, key, incident, vec![target.clone()], Duration::ZERO);
+        wire::SendRequest { sequence, ..page }
+    };
+    let not_told = [Data::Note(incident::NoteData {
+        text: "not told by email: Olga (no mail server is configured (smtp.host))".to_owned(),
+    })];
+
+    // Overtaken before it was made.
+    let triggered = incident.clone();
+    incident.status = incident::IncidentStatus::Resolved.into();
+    let resolved = world.send(say("resolved", 20, &incident, &channel(&ops.id))).await;
+    world.until(&resolved.notification_ids[0], Delivered).await;
+    let late = world.send(say("late", 10, &triggered, &olga)).await;
+    assert_eq!(world.notification(&late.notification_ids[0]).await.status(), Cancelled);
+    settled(&world).await;
+    assert_eq!(entries(&world, &triggered.id, TimelineKind::Note).await, not_told);
+    assert_eq!(receiver.hits().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_left_out_is_told_though_the_word_is_overtaken_while_it_waits() {
+    let world = World::with_peers().await;
+    let receiver = Receiver::start().await;
+    create_method(&world, &receiver.url("hook")).await;
+    let ops = world.create_channel("ops", &receiver.url("hook")).await;
+    let mut incident = create_incident(&world).await;
+    let triggered = incident.clone();
+    incident.status = incident::IncidentStatus::Resolved.into();
+    let say = |sequence: i64, incident: &incident::Incident, target: Target| {
+        let page = page(&world, &format!("k{sequence}"), incident, vec![target], Duration::ZERO);
+        wire::SendRequest { sequence, ..page }
+    };
+    receiver.then_with(503, &[("retry-after", "3600")]);
+    let first = world.send(say(1, &triggered, channel(&ops.id))).await;
+    world.failed(&first.notification_ids[0], 1).await;
+    let waits = world.send(say(2, &triggered, user(world.owner().principal.id))).await;
+    let last = world.send(say(3, &incident, channel(&ops.id))).await;
+    // The last one's patience ends first.
+    let due = async |id: &str, at: &str| {
+        let sql = format!("UPDATE pulseops_notification.notifications SET due_at = {at} WHERE id::text = $1");
+        assert_eq!(world.db.admin().await.execute(&sql, &[&id]).await.expect("moved"), 1);
+    };
+    due(&waits.notification_ids[0], "pulseops.now() + interval '1 day'").await;
+    world.db.advance(Duration::from_secs(61)).await;
+    world.until(&last.notification_ids[0], Delivered).await;
+    due(&waits.notification_ids[0], "pulseops.now()").await;
+    let overtaken = world.until(&waits.notification_ids[0], Cancelled).await;
+    assert_eq!(overtaken.attempts, []);
+    let notes = eventually(SOON, async || {
+        let notes = entries(&world, &triggered.id, TimelineKind::Note).await;
+        (!notes.is_empty()).then_some(notes)
+    })
+    .await;
+    let text = "not told by email: Olga (no mail server is configured (smtp.host))".to_owned();
+    assert_eq!(notes, [Data::Note(incident::NoteData { text })]);
 }

@@ -41,9 +41,18 @@ pub fn own(world: &World, user: Uuid) -> Ctx {
     cx
 }
 
-/// Retries that a test need not wait for.
+/// Retries that a test need not wait for, and limits that no slow machine comes to.
 pub fn quick() -> Config {
-    let delivery = Delivery { first_retry_ms: 20, max_retry_ms: 50, max_attempts: 3, ..Delivery::default() };
+    let delivery = Delivery {
+        first_retry_ms: 20,
+        max_retry_ms: 50,
+        max_attempts: 3,
+        timeout_ms: 120_000,
+        trust_decision_ms: 60_000,
+        trust_team_ms: 600_000,
+        peer_timeout_ms: 10_000,
+        ..Delivery::default()
+    };
     Config { delivery, ..Config::default() }
 }
 
@@ -65,17 +74,21 @@ impl World {
 
     /// With auth- and incident-service in the same process; the owner has registered.
     pub async fn with_peers() -> Self {
-        Self::among_peers(Company::shared().await).await
+        Self::with_peers_and(quick()).await
+    }
+
+    pub async fn with_peers_and(config: Config) -> Self {
+        Self::among_peers(config, Company::shared().await).await
     }
 
     /// The same for tests with failpoints.
     pub async fn alone_with_peers() -> Self {
-        Self::among_peers(Company::alone().await).await
+        Self::among_peers(quick(), Company::alone().await).await
     }
 
-    async fn among_peers(company: Company) -> Self {
+    async fn among_peers(config: Config, company: Company) -> Self {
         let db = TestDb::with(&[OURS, AUTHS, INCIDENTS]).await;
-        let mut world = Self::on(db, quick(), company).await;
+        let mut world = Self::on(db, config, company).await;
         let auth = auth_service::build(&world.deps, &auth_service::Config::default()).await;
         world.deps.directory.add(&auth.expect("built"));
         let incident = incident_service::build(&world.deps, &incident_service::Config::default()).await;
@@ -194,6 +207,16 @@ impl World {
             (notification.status() == status).then_some(notification)
         })
         .await
+    }
+
+    /// Until this attempt is on record as failed: then its step holds nothing any more, and the clock may move.
+    pub async fn failed(&self, id: &str, number: i32) {
+        eventually(SOON, async || {
+            let notification = self.notification(id).await;
+            let attempt = notification.attempts.into_iter().find(|attempt| attempt.number == number)?;
+            (attempt.outcome() == wire::AttemptOutcome::Failed).then_some(())
+        })
+        .await;
     }
 
     /// auth-service says that somebody has an account.

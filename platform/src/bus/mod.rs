@@ -191,8 +191,8 @@ pub enum Pick {
         /// How many at most.
         max_rows: i64,
     },
-    /// The held row of this id.
-    Held {
+    /// The row of this id and no other, held or not, unless a held one of its aggregate lies before it.
+    One {
         /// Its id.
         id: i64,
     },
@@ -203,8 +203,8 @@ pub enum Pick {
 pub struct Relayed {
     /// Rows moved from the outbox to the log.
     pub rows: i64,
-    /// Up to which outbox id everything that the round saw is sent: the highest among them, or of all
-    /// when nothing waits any more.
+    /// Up to which outbox id everything that the round saw is sent, as far as it can tell: never up to
+    /// a row that is held, so that what waits behind one lies above.
     pub last_id: Option<i64>,
     /// False when another process was at it.
     pub leader: bool,

@@ -6,6 +6,8 @@
 
 mod chunks;
 mod notify;
+#[cfg(all(test, feature = "testing"))]
+mod plans;
 mod reader;
 mod statements;
 
@@ -202,13 +204,14 @@ impl Bus for PostgresBus {
     }
 
     async fn relay(&self, outbox: &Db, pick: Pick) -> Result<Relayed> {
-        let (from_id, held, max_rows) = match pick {
-            Pick::Waiting { from_id, max_rows } => (from_id, false, max_rows),
-            Pick::Held { id } => (id, true, 1),
+        let (from_id, until_id, held, max_rows) = match pick {
+            Pick::Waiting { from_id, max_rows } => (from_id, i64::MAX, false, max_rows),
+            Pick::One { id } => (id, id, true, 1),
         };
         let statement = || {
             sql(RELAY)
                 .bind::<BigInt, _>(from_id)
+                .bind::<BigInt, _>(until_id)
                 .bind::<Bool, _>(held)
                 .bind::<BigInt, _>(max_rows)
                 .bind::<BigInt, _>(RELAY_BYTES)
@@ -227,7 +230,8 @@ impl Bus for PostgresBus {
             self.wake(topic);
         }
         let open = OpenTransactions { oldest: row.oldest_open, next: row.next_open };
-        let last_id = row.all_until.max(row.last_id);
+        // One row says nothing of those before it.
+        let last_id = row.last_id.filter(|_| matches!(pick, Pick::Waiting { .. }));
         Ok(Relayed { rows: row.count, last_id, leader: row.won, open })
     }
 

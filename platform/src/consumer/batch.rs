@@ -17,8 +17,8 @@ use crate::error::{Error, Kind, Result};
 /// time, before it counts as poison.
 const TRIES: u32 = 5;
 
-/// A partition whose batch had to be cut gets so long at a time; then others have their turn and the
-/// rest is read again.
+/// A partition whose batch had to be bisected gets so long at a time; then others have their turn and
+/// the rest is read again.
 const TURN: Duration = Duration::from_millis(200);
 
 /// Why a batch was not applied.
@@ -37,6 +37,16 @@ impl From<Error> for Failure {
     }
 }
 
+/// What was committed.
+struct Applied {
+    after: After,
+    work: Duration,
+    /// Records that the handler took, of those it was given.
+    taken: usize,
+    /// Where the position stands now.
+    next: i64,
+}
+
 impl Consumer {
     /// Applies a batch, in parts where it must. Says whether the position moved.
     ///
@@ -51,12 +61,12 @@ impl Consumer {
             let records = &batch.records[from..to];
             let next = batch.records.get(to).map_or(batch.next, |behind| behind.offset);
             match self.apply(partition, &part, records, next).await {
-                Ok((after, work)) => {
+                Ok(Applied { after, work, taken, next }) => {
                     moved = true;
-                    self.pace.worked(records.len(), work);
-                    self.moved(partition, next, records.len());
+                    self.pace.worked(taken, work);
+                    self.moved(partition, next, taken);
                     self.finish(partition, after).await;
-                    if began.elapsed() > TURN {
+                    if taken < records.len() || began.elapsed() > TURN {
                         break;
                     }
                 }
@@ -104,7 +114,7 @@ impl Consumer {
         part: &Part,
         records: &[Delivered],
         next: i64,
-    ) -> Result<(After, Duration), Failure> {
+    ) -> Result<Applied, Failure> {
         let mut tx = self.group.db.begin_system("consumer").await?;
         let cx = self.batch_cx(partition, part.epoch, false);
         let (handled, work) = at_work(self.handle(&cx, &mut tx, records)).await;
@@ -115,6 +125,11 @@ impl Consumer {
                 return Err(own_fault(error, work).into());
             }
         };
+        let taken = after.taken(records.len());
+        if taken == 0 {
+            return Err(Error::internal("the handler took no record").into());
+        }
+        let next = records.get(taken).map_or(next, |behind| behind.offset);
         let place = (self.name, self.topic, partition);
         if !positions::advance(&mut tx, place, part.epoch, part.next, next).await? {
             return Err(Failure::Lost);
@@ -122,7 +137,7 @@ impl Consumer {
         self.failpoint("consumer.before_commit").await?;
         tx.commit().await.map_err(Failure::InDoubt)?;
         self.failpoint("consumer.after_commit").await.map_err(Failure::InDoubt)?;
-        Ok((after, work))
+        Ok(Applied { after, work, taken, next })
     }
 
     /// Calls the handler; a panic is an error of ours.

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::sql::sql;
 
 /// A handler works this long at once; then others on this thread, lease keepers among them, have their turn.
@@ -12,13 +12,14 @@ const SILENCE: Duration = Duration::from_secs(1);
 /// What the work of a batch may take before others have their turn.
 const BATCH: Duration = Duration::from_millis(200);
 
-/// Breaks in the long work of a batch, for others on its thread and for its transaction.
+/// Breaks in the long work of a batch, for others on its thread and for its transaction; and when it
+/// has been long enough.
 #[derive(Debug)]
 pub struct Breaks {
     worked: Instant,
     spoke: Instant,
     /// Work before `worked`.
-    before: Duration,
+    work: Duration,
     limit: Duration,
 }
 
@@ -26,42 +27,42 @@ impl Breaks {
     /// Work begins that has to be done whole.
     pub fn begin() -> Self {
         let now = Instant::now();
-        Self { worked: now, spoke: now, before: Duration::ZERO, limit: Duration::MAX }
+        Self { worked: now, spoke: now, work: Duration::ZERO, limit: Duration::MAX }
     }
 
-    /// The work of a batch of so many records begins. It ends when it takes too long, and the batch is
-    /// cut; there is nothing to cut in one record.
-    pub fn of_batch(records: usize) -> Self {
-        let limit = if records > 1 { BATCH } else { Duration::MAX };
-        Self { limit, ..Self::begin() }
+    /// The work on a batch's records begins. When it has been [`enough`](Self::enough), it ends behind the
+    /// record that was in work.
+    pub fn of_batch() -> Self {
+        Self { limit: BATCH, ..Self::begin() }
     }
 
     /// Between two pieces of work: a break, when it is time for one.
     ///
     /// # Errors
-    /// Those of the database; Internal `too_much_at_once` when the batch has taken too long.
+    /// Those of the database.
     pub async fn take(&mut self, conn: &mut AsyncPgConnection) -> Result<()> {
         let piece = self.worked.elapsed();
-        within(self.limit, self.before + piece)?;
-        if piece > WORK {
-            tokio::task::yield_now().await;
-            self.before += piece;
-            self.worked = Instant::now();
+        let silent = self.spoke.elapsed() > SILENCE;
+        if piece <= WORK && !silent {
+            return Ok(());
         }
-        if self.spoke.elapsed() > SILENCE {
+        self.work += piece;
+        if silent {
             sql("SELECT 1").execute(conn).await?;
             self.spoke = Instant::now();
+        } else {
+            tokio::task::yield_now().await;
         }
+        self.worked = Instant::now();
         Ok(())
     }
-}
 
-fn within(limit: Duration, work: Duration) -> Result<()> {
-    if work <= limit {
-        return Ok(());
+    /// Whether the batch is to end here, with the records that were worked on:
+    /// [`After::of_first`](super::After::of_first). Nothing is lost by it, so a slow machine may end
+    /// batches early.
+    pub fn enough(&self) -> bool {
+        self.work + self.worked.elapsed() > self.limit
     }
-    let detail = format!("the batch was at work for more than {limit:?}");
-    Err(Error::internal(detail).with_code("too_much_at_once"))
 }
 
 #[cfg(test)]
@@ -69,12 +70,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn batches_are_cut_and_single_records_are_not() {
-        let ended = |records, ms| within(Breaks::of_batch(records).limit, Duration::from_millis(ms)).err();
-        assert!(ended(2, 200).is_none());
-        let error = ended(2, 201).expect("too long");
-        assert!(error.code == "too_much_at_once" && !error.is_retryable(), "the consumer halves it");
-        assert!(ended(1, 60_000).is_none());
-        assert!(within(Breaks::begin().limit, Duration::from_secs(60)).is_ok());
+    fn a_batch_may_be_enough_and_what_must_be_whole_is_not() {
+        let long = BATCH + Duration::from_millis(1);
+        assert!(Breaks { work: long, ..Breaks::of_batch() }.enough());
+        assert!(!Breaks { limit: Duration::from_secs(60), work: long, ..Breaks::of_batch() }.enough());
+        assert!(!Breaks { work: Duration::from_secs(60), ..Breaks::begin() }.enough());
     }
 }

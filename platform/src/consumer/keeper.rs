@@ -59,7 +59,7 @@ pub(super) struct Held {
     /// Partition to epoch. The keeper takes out what it finds lost.
     epochs: Mutex<BTreeMap<i32, i64>>,
     others: AtomicI64,
-    /// It stands still: its share of the work is others'.
+    /// It has ended: its share of the work is others'.
     away: AtomicBool,
 }
 
@@ -68,8 +68,8 @@ impl Held {
         self.epochs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn set_away(&self, away: bool) {
-        self.away.store(away, Ordering::Relaxed);
+    pub(super) fn set_away(&self) {
+        self.away.store(true, Ordering::Relaxed);
     }
 
     /// How many of `partitions` are this process's share.

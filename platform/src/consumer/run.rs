@@ -8,12 +8,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::aside::Aside;
 use super::keeper::Held;
 use super::pace::Pace;
-use super::{Consumers, Handler, Options, positions};
+use super::{Consumers, Handler, Options};
 use crate::bus::{PartitionBatch, Reader, Topic};
 use crate::dead_letters;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::wake::{Progress, Subscription};
 
 /// How often the share of partitions and requested replays are looked at, beside wake-ups.
@@ -31,8 +32,9 @@ pub struct Consumer {
     pub(super) pace: Pace,
     pub(super) handler: Arc<dyn Handler>,
     pub(super) parts: BTreeMap<i32, Part>,
-    log: Topic,
-    held: Arc<Held>,
+    pub(super) aside: Aside,
+    pub(super) log: Topic,
+    pub(super) held: Arc<Held>,
     reader: Box<dyn Reader>,
     balance_at: Instant,
     replay_at: Instant,
@@ -74,6 +76,7 @@ impl Consumer {
             pace: Pace::new(&options),
             handler,
             parts: BTreeMap::new(),
+            aside: Aside::default(),
             log,
             held,
             reader,
@@ -91,6 +94,13 @@ impl Consumer {
         self.parts.keys().copied().collect()
     }
 
+    /// Partitions that it would read, had they a position that fits the log, and what is wrong with it:
+    /// Conflict, codes `log_mismatch`, `position_below_start`, `position_beyond_end`. A person must
+    /// decide, nothing is reset.
+    pub fn misfits(&self) -> Vec<(i32, Error)> {
+        self.aside.errors()
+    }
+
     /// One round without waiting: renew, take and give partitions, replay, read, hand over.
     ///
     /// # Errors
@@ -99,30 +109,22 @@ impl Consumer {
         self.group.renew().await?;
         self.balance_at = Instant::now();
         self.replay_at = self.balance_at;
+        self.aside.look_again();
         let worked = self.round(Duration::ZERO).await?;
         Ok(if worked { Progress::Worked } else { Progress::Idle { next: self.shortest_pause() } })
     }
 
-    /// Consumes until `shutdown`, then gives its partitions back.
+    /// Consumes until `shutdown`, then gives its partitions back. One whose position does not fit the
+    /// log is left aside, and looked at again now and then.
     ///
     /// # Errors
-    /// Conflict, codes `log_mismatch`, `position_below_start`, `position_beyond_end`, when the
-    /// position does not fit the log: a person must decide, nothing is reset. Any other error that
-    /// will not pass by itself.
+    /// One that will not pass by itself.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<()> {
-        self.run_until_stopped(shutdown).await
-    }
-
-    /// [`run`](Self::run), after which it may run again.
-    pub(super) async fn run_until_stopped(&mut self, shutdown: CancellationToken) -> Result<()> {
-        self.held.set_away(false);
         self.shutdown = shutdown;
         let result = self.run_rounds().await;
         self.give_back().await;
-        self.held.set_away(true);
+        self.held.set_away();
         if let Err(error) = &result {
-            metrics::counter!("pulseops_consumer_stopped_total", "consumer" => self.name, "code" => error.code)
-                .increment(1);
             tracing::error!(consumer = self.name, error = %error.chain(), "the consumer stopped");
         }
         result
@@ -176,7 +178,7 @@ impl Consumer {
         self.reader.assign(&positions);
         let duty = self.balance_at.min(self.replay_at).saturating_duration_since(now);
         let wait = wait.min(duty).min(self.shortest_pause().unwrap_or(wait));
-        tokio::select! {
+        let polled = tokio::select! {
             biased;
             () = self.shutdown.cancelled() => Ok(Vec::new()),
             batches = self.reader.poll(self.pace.limit(), wait) => batches,
@@ -184,7 +186,27 @@ impl Consumer {
                 self.replay_at = now;
                 Ok(Vec::new())
             }
+        };
+        match polled {
+            Err(error) if error.kind == Kind::Conflict => {
+                self.read_each(&positions).await?;
+                Ok(Vec::new())
+            }
+            polled => polled,
         }
+    }
+
+    /// Sets aside what cannot be read at its position.
+    async fn read_each(&mut self, positions: &[(i32, i64)]) -> Result<()> {
+        let mut misfits = Vec::new();
+        for position in positions {
+            self.reader.assign(&[*position]);
+            match self.reader.poll(1, Duration::ZERO).await {
+                Err(error) if error.kind == Kind::Conflict => misfits.push((position.0, error)),
+                polled => drop(polled?),
+            }
+        }
+        self.set_aside(misfits).await
     }
 
     fn shortest_pause(&self) -> Option<Duration> {
@@ -220,86 +242,23 @@ impl Consumer {
         self.balance_at = Instant::now();
     }
 
-    /// Takes what is free up to the share, gives back what is beyond it.
-    async fn balance(&mut self) -> Result<bool> {
-        let share = self.held.share(self.log.partitions);
-        if self.parts.len() > share {
-            let beyond: Vec<i32> = self.parts.keys().copied().skip(share).collect();
-            self.release(&beyond).await?;
-            return Ok(true);
-        }
-        if self.parts.len() == share {
-            return Ok(false);
-        }
-        let held = self.partitions();
-        let missing = (share - held.len()) as i64;
-        let owner = self.group.keeper.owner;
-        let taken = positions::acquire(&self.group.db, self.name, self.topic, owner, &held, missing).await?;
-        if taken.is_empty() {
-            return Ok(false);
-        }
-        let bounds = self.group.bus.bounds(self.topic).await?;
-        for row in &taken {
-            if row.log_id != self.log.log_id {
-                return Err(self.other_log(row.partition));
-            }
-            if let Some(bounds) = bounds.iter().find(|b| b.partition == row.partition) {
-                bounds.check(row.next)?;
-            }
-            self.held.epochs().insert(row.partition, row.epoch);
-            let part =
-                Part { epoch: row.epoch, next: row.next, failures: 0, paused_until: None, suspect: None };
-            self.parts.insert(row.partition, part);
-            tracing::debug!(
-                consumer = self.name,
-                partition = row.partition,
-                next = row.next,
-                "a partition came"
-            );
-        }
-        Ok(true)
-    }
-
-    fn other_log(&self, partition: i32) -> Error {
-        let detail = format!(
-            "the position of {} in {} partition {partition} belongs to another log",
-            self.name, self.topic
-        );
-        Error::conflict("log_mismatch", detail)
-    }
-
-    async fn release(&mut self, partitions: &[i32]) -> Result<()> {
-        for partition in partitions {
-            self.parts.remove(partition);
-            self.held.epochs().remove(partition);
-            self.handler.lost(*partition);
-        }
-        self.failpoint("consumer.release").await?;
-        let owner = self.group.keeper.owner;
-        positions::release(&self.group.db, self.name, self.topic, owner, partitions).await
-    }
-
-    async fn give_back(&mut self) {
-        // All of them: also what was taken but never held, because it did not fit.
-        let all: Vec<i32> = (0..self.log.partitions).collect();
-        if let Err(error) = self.release(&all).await {
-            tracing::debug!(consumer = self.name, error = %error.chain(), "leases end by themselves");
-        }
-    }
-
     /// Sets the lag gauges now and then, and notices a log that was replaced under a running consumer.
     async fn measure(&mut self) -> Result<()> {
         if Instant::now() < self.lag_at || self.parts.is_empty() {
             return Ok(());
         }
         self.lag_at = Instant::now() + LAG_EVERY;
+        let mut misfits = Vec::new();
         for bounds in self.group.bus.bounds(self.topic).await? {
             let Some(part) = self.parts.get(&bounds.partition) else { continue };
-            bounds.check(part.next)?;
+            if let Err(error) = bounds.check(part.next) {
+                misfits.push((bounds.partition, error));
+                continue;
+            }
             let partition = bounds.partition.to_string();
             metrics::gauge!("pulseops_consumer_lag_records", "consumer" => self.name, "partition" => partition)
                 .set((bounds.end - part.next) as f64);
         }
-        Ok(())
+        self.set_aside(misfits).await
     }
 }

@@ -7,6 +7,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Double, Integer, Nullable, Timestam
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use uuid::Uuid;
 
+use super::slots::Room;
 use super::{Claim, LEASE_LOST, Outcome, wake_on_commit};
 use crate::ctx::OrgId;
 use crate::db::Db;
@@ -74,23 +75,81 @@ pub(super) struct Lane {
     pub(super) only: &'static str,
 }
 
-/// Takes up to `limit` rows that are due, not before `low`, free, and of none of the `busy`
-/// organizations.
+/// Takes rows that are due, not before `low`, and free, as many as there is `room` for, in turns
+/// between organizations: the first is the one behind `turn`.
 pub(super) async fn claim(
     db: &Db,
     lane: Lane,
     low: DateTime<Utc>,
-    limit: i64,
-    busy: &[OrgId],
+    turn: OrgId,
+    room: &Room,
 ) -> Result<Found> {
-    let Lane { table, only } = lane;
-    let text = format!(
-        "WITH due AS (
-            SELECT t.org_id, t.id FROM {table} t
-            WHERE t.due_at >= $1 AND t.due_at <= pulseops.now()
-              AND (t.lease_until IS NULL OR t.lease_until < pulseops.now())
-              AND ({only}) AND NOT (t.org_id = ANY ($2))
-            ORDER BY t.due_at LIMIT $3 FOR UPDATE OF t SKIP LOCKED
+    let text = statement(lane);
+    let (orgs, rooms): (Vec<OrgId>, Vec<i64>) =
+        room.of.iter().map(|(org, room)| (*org, *room as i64)).unzip();
+    let rows: Vec<Row> = crate::system_tx!(db, "leased work", |conn| {
+        let rows = sql(text.clone())
+            .bind::<Timestamptz, _>(low)
+            .bind::<SqlUuid, _>(turn)
+            .bind::<BigInt, _>(room.each as i64)
+            .bind::<Array<SqlUuid>, _>(&orgs)
+            .bind::<Array<BigInt>, _>(&rooms)
+            .bind::<BigInt, _>(room.all as i64)
+            .load(conn)
+            .await?;
+        Ok(rows)
+    })?;
+    let next_in = rows.iter().find_map(|row| row.next_in).map(|s| Duration::from_secs_f64(s.max(0.0)));
+    Ok(Found { claims: rows.into_iter().filter_map(Row::claim).collect(), next_in })
+}
+
+/// How many rows a look goes through to see whose turn it may be. When more are due, it goes from one
+/// organization to the next instead: a backlog of one must not be walked to get to another.
+const WALK: usize = 256;
+
+/// Each organization's oldest rows are found by its own end of the index `(org_id, due_at)`. `ANY` of
+/// one keeps the planner from the index on `due_at`, which holds them in the right order, too, but
+/// among everybody's. Nothing is locked that is not taken, because nothing is read before it is needed.
+fn statement(Lane { table, only }: Lane) -> String {
+    format!(
+        "WITH RECURSIVE given AS MATERIALIZED (
+            SELECT $1::timestamptz AS low, $2::uuid AS turn, $3::int8 AS each, $4::uuid[] AS orgs, $5::int8[] AS rooms
+        ),
+        walk AS MATERIALIZED (
+            SELECT t.org_id FROM {table} t
+            WHERE t.due_at >= (SELECT low FROM given) AND t.due_at <= pulseops.now() AND ({only})
+            ORDER BY t.due_at LIMIT {WALK}
+        ),
+        with_rows(org_id, wrapped, step) AS (
+            SELECT turn, false, 0 FROM given WHERE (SELECT count(*) FROM walk) = {WALK}
+            UNION ALL
+            SELECT next.org_id, next.wrapped, 1 FROM with_rows w, given g, LATERAL (
+                (SELECT t.org_id, w.wrapped FROM {table} t
+                 WHERE t.org_id > w.org_id AND t.due_at >= g.low AND ({only})
+                 ORDER BY t.org_id, t.due_at LIMIT 1)
+                UNION ALL
+                (SELECT t.org_id, true FROM {table} t
+                 WHERE NOT w.wrapped AND t.due_at >= g.low AND ({only})
+                 ORDER BY t.org_id, t.due_at LIMIT 1)
+                LIMIT 1
+            ) next WHERE NOT next.wrapped OR next.org_id <= g.turn
+        ),
+        orgs AS (
+            (SELECT w.org_id FROM walk w, given g WHERE (SELECT count(*) FROM walk) < {WALK}
+             GROUP BY w.org_id, g.turn ORDER BY w.org_id <= g.turn, w.org_id)
+            UNION ALL
+            SELECT org_id FROM with_rows WHERE step > 0
+        ),
+        due AS (
+            SELECT d.org_id, d.id FROM orgs o, given g, LATERAL (
+                SELECT t.org_id, t.id FROM {table} t
+                WHERE t.org_id = ANY (ARRAY[o.org_id])
+                  AND t.due_at >= g.low AND t.due_at <= pulseops.now()
+                  AND (t.lease_until IS NULL OR t.lease_until < pulseops.now()) AND ({only})
+                ORDER BY t.org_id, t.due_at
+                LIMIT coalesce(g.rooms[array_position(g.orgs, o.org_id)], g.each)
+                FOR UPDATE OF t SKIP LOCKED
+            ) d LIMIT $6
         ),
         claimed AS (
             UPDATE {table} t
@@ -102,14 +161,7 @@ pub(super) async fn claim(
         UNION ALL
         SELECT NULL, NULL, NULL, NULL, extract(epoch FROM min(t.due_at) - pulseops.now())::float8
         FROM {table} t WHERE t.due_at > pulseops.now() AND ({only})"
-    );
-    let rows: Vec<Row> = crate::system_tx!(db, "leased work", |conn| {
-        let claim = sql(text.clone()).bind::<Timestamptz, _>(low).bind::<Array<SqlUuid>, _>(busy);
-        let rows = claim.bind::<BigInt, _>(limit).load(conn).await?;
-        Ok(rows)
-    })?;
-    let next_in = rows.iter().find_map(|row| row.next_in).map(|s| Duration::from_secs_f64(s.max(0.0)));
-    Ok(Found { claims: rows.into_iter().filter_map(Row::claim).collect(), next_in })
+    )
 }
 
 /// Below which due time nothing unfinished lies: that of the oldest row, or a minute ago. Rows may be

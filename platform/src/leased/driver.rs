@@ -10,11 +10,13 @@ use futures::FutureExt;
 use tokio::task::{Id, JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::claims::{self, Found, Lane};
-use super::slots::{Slots, Taken};
+use super::slots::{Kind, Room, Slots, Taken};
 use super::{Claim, Handle, LEASE_LOST, Work, wake_name};
 use crate::consumer::panic_text;
+use crate::ctx::OrgId;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::source::Source;
@@ -44,10 +46,14 @@ pub struct Driver<W> {
     handle: Handle,
     taken: Taken,
     running: JoinSet<()>,
-    started: HashMap<Id, Claim>,
+    started: HashMap<Id, (Claim, Kind)>,
     woken: Subscription,
     low: DateTime<Utc>,
     bound_at: Instant,
+    /// The organization that the last look ended with.
+    turn: OrgId,
+    /// Rows may have been left because there was no slot for them.
+    left: bool,
     look_at: Instant,
     failures: u32,
 }
@@ -63,7 +69,7 @@ struct Asked {
 /// What a look found, and the bound it was made with.
 struct Look {
     found: Found,
-    room: usize,
+    room: Room,
     /// A bound that was looked up on the way.
     low: Option<DateTime<Utc>>,
 }
@@ -87,6 +93,8 @@ impl<W: Work> Driver<W> {
             woken: db.wakes().subscribe(&wake_name(W::TABLE)),
             low: DateTime::<Utc>::MIN_UTC,
             bound_at: now,
+            turn: OrgId(Uuid::nil()),
+            left: false,
             look_at: now,
             failures: 0,
         }
@@ -147,26 +155,30 @@ impl<W: Work> Driver<W> {
 
     /// Starts what waits, up to the slots that are kept for rows that come due.
     fn start_queued(&mut self) {
-        while self.taken.has_room_for_born() {
+        loop {
             let taken = &self.taken;
-            let next = self.handle.queue().take(|org, others| taken.may(org, others));
-            let Some(claim) = next else { return };
-            self.start(claim);
+            let next = self.handle.queue().take(|org, kind, others| taken.may(org, kind, others));
+            let Some((claim, kind)) = next else { return };
+            self.start(claim, kind);
         }
     }
 
-    fn start(&mut self, claim: Claim) {
+    fn start(&mut self, claim: Claim, kind: Kind) {
         let (db, work, source) = (self.db.clone(), Arc::clone(&self.work), self.source.clone());
         let task = self.running.spawn(async move { perform(&db, &*work, &source, claim).await });
-        self.started.insert(task.id(), claim);
-        self.taken.take(claim.org);
+        self.started.insert(task.id(), (claim, kind));
+        self.taken.take(claim.org, kind);
         self.show();
     }
 
     fn ended(&mut self, ended: std::result::Result<(Id, ()), JoinError>) {
         let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
-        if let Some(claim) = self.started.remove(&id) {
-            self.taken.give_back(claim.org);
+        if let Some((Claim { org, .. }, kind)) = self.started.remove(&id) {
+            self.taken.give_back(org, kind);
+            let others_wait = self.handle.queue().others_wait(org);
+            if self.left && self.failures == 0 && self.taken.is_worth_a_look(org, others_wait) {
+                self.look_at = Instant::now();
+            }
         }
         self.show();
     }
@@ -176,18 +188,24 @@ impl<W: Work> Driver<W> {
         metrics::gauge!("pulseops_leased_waiting", "work" => W::NAME).set(self.handle.queue().len() as f64);
     }
 
-    /// Claims due rows, as many as there are free slots.
+    /// Claims due rows, as many as there are slots for.
     fn look(&self) -> impl Future<Output = Result<Look>> + Send + 'static {
-        let (db, low, room) = (self.db.clone(), self.low, self.taken.free());
+        let (db, low, turn, room) = (self.db.clone(), self.low, self.turn, self.room());
         let raise = Instant::now() >= self.bound_at;
-        let busy = self.taken.busy();
         async move {
             let raised = if raise { Some(claims::lower_bound(&db, Self::LANE).await?) } else { None };
             let low = raised.unwrap_or(low);
-            let found = claims::claim(&db, Self::LANE, low, room as i64, &busy).await?;
+            let found = claims::claim(&db, Self::LANE, low, turn, &room).await?;
             crate::failpoint!("leased.after_claim");
             Ok(Look { found, room, low: raised })
         }
+    }
+
+    fn room(&self) -> Room {
+        let (taken, queue) = (&self.taken, self.handle.queue());
+        let room_of = |org| taken.room_of(org, queue.others_wait(org)).saturating_sub(queue.due_of(org));
+        let of = taken.orgs().chain(queue.orgs()).map(|org| (org, room_of(org))).collect();
+        Room { all: taken.free(), each: room_of(OrgId(Uuid::nil())), of }
     }
 
     /// Starts what was found, or lets it wait for its organization's turn.
@@ -197,17 +215,20 @@ impl<W: Work> Driver<W> {
             self.bound_at = Instant::now() + BOUND_EVERY;
         }
         let Found { claims, next_in } = look.found;
-        let full = claims.len() == look.room;
+        let used_up = look.room.is_used_up(&claims);
+        self.left = used_up || look.room.has_none_for_some();
+        let in_turn = |org: &OrgId| (*org <= self.turn, *org);
+        self.turn = claims.iter().map(|claim| claim.org).max_by_key(in_turn).unwrap_or(self.turn);
         metrics::counter!("pulseops_leased_claims_total", "work" => W::NAME).increment(claims.len() as u64);
         for claim in claims {
             let others_wait = self.handle.queue().others_wait(claim.org);
-            if self.taken.may(claim.org, others_wait) {
-                self.start(claim);
+            if self.taken.may(claim.org, Kind::Due, others_wait) {
+                self.start(claim, Kind::Due);
             } else {
-                self.handle.queue().push(claim);
+                self.handle.queue().push(claim, Kind::Due);
             }
         }
-        let pause = if full { Duration::ZERO } else { next_in.unwrap_or(LOOK_EVERY).min(LOOK_EVERY) };
+        let pause = if used_up { Duration::ZERO } else { next_in.unwrap_or(LOOK_EVERY).min(LOOK_EVERY) };
         self.look_at = Instant::now() + pause;
     }
 
@@ -227,7 +248,7 @@ impl<W: Work> Driver<W> {
 
     /// Prolongs the leases of what runs and what waits.
     fn renewal(&self) -> Option<JoinHandle<()>> {
-        let mut all: Vec<Claim> = self.started.values().copied().collect();
+        let mut all: Vec<Claim> = self.started.values().map(|(claim, _)| *claim).collect();
         all.extend(self.handle.queue().all());
         if all.is_empty() {
             return None;

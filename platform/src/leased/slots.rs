@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
+use super::Claim;
 use crate::ctx::OrgId;
 
 /// How many steps a driver runs at a time. No organization gets all of them: what hangs for one
 /// must not keep another's page waiting. While no other waits it may have more than its share, though
-/// never the last quarter, and of that half is kept for rows that come due.
+/// never the last quarter. Rows that come due keep slots of their own, in all and in what one
+/// organization may have, however many are born meanwhile; only an organization that may have no more
+/// than one slot steps its born rows first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slots {
     /// Steps at a time.
@@ -22,51 +25,103 @@ impl From<usize> for Slots {
     }
 }
 
+/// How a row came to this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It was inserted leased to it.
+    Born,
+    /// It was found when it had come due.
+    Due,
+}
+
+/// How many rows a look may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Room {
+    pub(super) all: usize,
+    /// Of an organization that is not among `of`.
+    pub(super) each: usize,
+    pub(super) of: HashMap<OrgId, usize>,
+}
+
+impl Room {
+    /// Whether rows may have been left because there was no more room for them.
+    pub(super) fn is_used_up(&self, claims: &[Claim]) -> bool {
+        let mut counts: HashMap<OrgId, usize> = HashMap::new();
+        for claim in claims {
+            *counts.entry(claim.org).or_default() += 1;
+        }
+        claims.len() >= self.all || counts.iter().any(|(org, count)| *count >= self.room_of(*org))
+    }
+
+    /// Whether an organization gets nothing by this look.
+    pub(super) fn has_none_for_some(&self) -> bool {
+        self.of.values().any(|room| *room == 0)
+    }
+
+    fn room_of(&self, org: OrgId) -> usize {
+        self.of.get(&org).copied().unwrap_or(self.each)
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Count {
+    all: usize,
+    born: usize,
+}
+
 /// The slots of one driver and what is in them.
 pub(super) struct Taken {
     slots: Slots,
-    all: usize,
-    by_org: HashMap<OrgId, usize>,
+    count: Count,
+    by_org: HashMap<OrgId, Count>,
 }
 
 impl Taken {
     pub(super) fn new(slots: Slots) -> Self {
         let all = slots.all.max(1);
         let slots = Slots { all, per_org: slots.per_org.clamp(1, all) };
-        Self { slots, all: 0, by_org: HashMap::new() }
+        Self { slots, count: Count::default(), by_org: HashMap::new() }
     }
 
     pub(super) fn count(&self) -> usize {
-        self.all
+        self.count.all
     }
 
     pub(super) fn limit(&self) -> usize {
         self.slots.all
     }
 
-    /// Free slots.
-    pub(super) fn free(&self) -> usize {
-        self.slots.all.saturating_sub(self.all)
+    /// Organizations that have a slot.
+    pub(super) fn orgs(&self) -> impl Iterator<Item = OrgId> {
+        self.by_org.keys().copied()
+    }
+
+    /// How many rows that came due `org` may start, when others wait or not.
+    pub(super) fn room_of(&self, org: OrgId, others_wait: bool) -> usize {
+        let share = self.slots.per_org.saturating_sub(self.of(org).all);
+        let beyond = if others_wait { 0 } else { self.free().saturating_sub(self.reserve()) };
+        share.max(beyond).min(self.free())
     }
 
     /// Whether `org` may start another step, when others wait or not.
-    pub(super) fn may(&self, org: OrgId, others_wait: bool) -> bool {
-        let in_share = self.of(org) < self.slots.per_org;
-        self.free() > 0 && (in_share || (!others_wait && self.has_more_than_the_reserve()))
+    pub(super) fn may(&self, org: OrgId, kind: Kind, others_wait: bool) -> bool {
+        let leaves_the_due_theirs = || {
+            let most = self.slots.all - self.kept_for_due();
+            self.count.born < most && self.of(org).born < self.most_born(others_wait)
+        };
+        self.room_of(org, others_wait) > 0 && (kind == Kind::Due || leaves_the_due_theirs())
     }
 
-    /// Organizations whose rows are left to others: when little is free, those that have their share.
-    pub(super) fn busy(&self) -> Vec<OrgId> {
-        if self.has_more_than_the_reserve() {
-            return Vec::new();
-        }
-        let full = |(org, count): (&OrgId, &usize)| (*count >= self.slots.per_org).then_some(*org);
-        self.by_org.iter().filter_map(full).collect()
+    /// How many born rows one organization may have started.
+    fn most_born(&self, others_wait: bool) -> usize {
+        let alone = self.slots.all - self.reserve();
+        let most = if others_wait { self.slots.per_org } else { self.slots.per_org.max(alone) };
+        most.saturating_sub(self.kept_for_due()).max(1)
     }
 
-    /// Whether born rows may start: the others stay free for rows that come due.
-    pub(super) fn has_room_for_born(&self) -> bool {
-        self.free() > self.kept_for_due()
+    /// Free slots.
+    pub(super) fn free(&self) -> usize {
+        self.slots.all.saturating_sub(self.count.all)
     }
 
     /// Whether a look is worth its statement: not one for every row that ends.
@@ -74,10 +129,12 @@ impl Taken {
         self.free() >= self.kept_for_due().max(1)
     }
 
-    fn has_more_than_the_reserve(&self) -> bool {
-        self.free() > self.reserve()
+    /// Whether `org`, of which rows were left for lack of slots, has some for them again.
+    pub(super) fn is_worth_a_look(&self, org: OrgId, others_wait: bool) -> bool {
+        self.room_of(org, others_wait) >= self.kept_for_due().clamp(1, self.slots.per_org)
     }
 
+    /// What no organization gets beyond its share.
     fn reserve(&self) -> usize {
         match self.slots.all {
             0 | 1 => 0,
@@ -86,27 +143,30 @@ impl Taken {
         }
     }
 
+    /// What born rows leave to those that come due.
     fn kept_for_due(&self) -> usize {
         self.reserve().div_ceil(2)
     }
 
-    pub(super) fn take(&mut self, org: OrgId) {
-        self.all += 1;
-        *self.by_org.entry(org).or_default() += 1;
-    }
-
-    pub(super) fn give_back(&mut self, org: OrgId) {
-        self.all = self.all.saturating_sub(1);
-        if let Some(count) = self.by_org.get_mut(&org) {
-            *count -= 1;
-            if *count == 0 {
-                self.by_org.remove(&org);
-            }
+    pub(super) fn take(&mut self, org: OrgId, kind: Kind) {
+        let born = usize::from(kind == Kind::Born);
+        for count in [&mut self.count, self.by_org.entry(org).or_default()] {
+            count.all += 1;
+            count.born += born;
         }
     }
 
-    fn of(&self, org: OrgId) -> usize {
-        self.by_org.get(&org).copied().unwrap_or(0)
+    pub(super) fn give_back(&mut self, org: OrgId, kind: Kind) {
+        let born = usize::from(kind == Kind::Born);
+        for count in [Some(&mut self.count), self.by_org.get_mut(&org)].into_iter().flatten() {
+            count.all = count.all.saturating_sub(1);
+            count.born = count.born.saturating_sub(born);
+        }
+        self.by_org.retain(|_, count| count.all > 0);
+    }
+
+    fn of(&self, org: OrgId) -> Count {
+        self.by_org.get(&org).copied().unwrap_or_default()
     }
 }
 
@@ -114,33 +174,82 @@ impl Taken {
 mod tests {
     use uuid::Uuid;
 
+    use super::Kind::{Born, Due};
     use super::*;
 
     fn org(number: u128) -> OrgId {
         OrgId(Uuid::from_u128(number))
     }
 
+    /// Starts rows of `org` while it may.
+    fn fill(taken: &mut Taken, org: OrgId, kind: Kind, others_wait: bool) {
+        while taken.may(org, kind, others_wait) {
+            taken.take(org, kind);
+        }
+    }
+
     #[test]
     fn born_rows_always_leave_room_for_a_look() {
         for all in 1..=70 {
             let mut taken = Taken::new(Slots { all, per_org: all });
-            while taken.has_room_for_born() && taken.may(org(1), false) {
-                taken.take(org(1));
-            }
+            (1..=70).for_each(|number| fill(&mut taken, org(number), Born, true));
             assert!(all == 1 || taken.has_room_for_due(), "{all}");
+        }
+    }
+
+    #[test]
+    fn of_one_organization_neither_born_rows_nor_due_ones_keep_the_others_out() {
+        for (all, others_wait) in (3..=70).flat_map(|all| [(all, false), (all, true)]) {
+            let mut taken = Taken::new(all.into());
+            fill(&mut taken, org(1), Born, others_wait);
+            fill(&mut taken, org(1), Due, others_wait);
+            assert!(taken.of(org(1)).all > taken.of(org(1)).born, "{all}");
+            // Born rows pour in and go first; every due one that ends is followed by another.
+            for turn in 0..200 {
+                taken.give_back(org(1), if turn % 3 == 0 { Born } else { Due });
+                fill(&mut taken, org(1), Born, others_wait);
+                fill(&mut taken, org(1), Due, others_wait);
+            }
+            assert!(taken.of(org(1)).all > taken.of(org(1)).born, "{all}");
+
+            let mut taken = Taken::new(all.into());
+            fill(&mut taken, org(1), Due, others_wait);
+            taken.give_back(org(1), Due);
+            assert!(taken.may(org(1), Born, others_wait), "{all}");
         }
     }
 
     #[test]
     fn an_organization_alone_has_more_than_its_share_and_never_the_reserve() {
         let mut taken = Taken::new(Slots { all: 8, per_org: 4 });
-        while taken.may(org(1), false) {
-            taken.take(org(1));
+        fill(&mut taken, org(1), Born, false);
+        assert_eq!(taken.count(), 5);
+        fill(&mut taken, org(1), Due, false);
+        assert_eq!((taken.count(), taken.room_of(org(1), false)), (6, 0));
+        assert!(taken.may(org(2), Born, true), "another finds the reserve");
+        taken.give_back(org(1), Due);
+        assert!(!taken.may(org(1), Due, true), "while others wait its share is four");
+        assert_eq!((taken.room_of(org(1), false), taken.room_of(org(2), true)), (1, 3));
+    }
+
+    #[test]
+    fn a_look_is_worth_it_again_when_some_slots_are_free_for_what_was_left() {
+        let mut taken = Taken::new(Slots { all: 64, per_org: 32 });
+        fill(&mut taken, org(1), Due, false);
+        assert_eq!(taken.count(), 48);
+        (0..7).for_each(|_| taken.give_back(org(1), Due));
+        assert!(!taken.is_worth_a_look(org(1), false));
+        taken.give_back(org(1), Due);
+        assert!(taken.is_worth_a_look(org(1), false) && !taken.is_worth_a_look(org(1), true));
+    }
+
+    #[test]
+    fn room_is_used_up_when_one_organization_got_all_that_it_may() {
+        let claim = |number| Claim { org: org(number), id: Uuid::nil(), epoch: 1, attempts: 1 };
+        let room = Room { all: 4, each: 2, of: [(org(1), 1), (org(2), 0)].into() };
+        assert!(!room.is_used_up(&[]) && !room.is_used_up(&[claim(3)]));
+        for claims in [vec![claim(1)], vec![claim(3); 2], (3..7).map(claim).collect()] {
+            assert!(room.is_used_up(&claims), "{claims:?}");
         }
-        assert_eq!((taken.count(), taken.busy()), (6, vec![org(1)]));
-        assert!(taken.has_room_for_born() && taken.may(org(2), true), "another finds the reserve");
-        taken.give_back(org(1));
-        assert!(!taken.may(org(1), true), "while others wait its share is four");
-        assert!(taken.busy().is_empty());
     }
 }

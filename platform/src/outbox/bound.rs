@@ -16,8 +16,9 @@ const FULL_LOOK_EVERY: Duration = Duration::from_secs(30);
 /// Below which id nothing unsent is looked for. Under a long snapshot the index keeps every sent row,
 /// so looking from its beginning grows slower and slower. But ids are given before the commit: a
 /// lower one may appear late, and later events of its aggregate must not be sent before it. So the
-/// bound follows an id only when every transaction has ended that could bring a lower one. Now and
-/// then there is none.
+/// bound follows an id only when every transaction has ended that could bring a lower one, and a look
+/// has found all of theirs sent. Nothing that waits or is held ever lies below. Now and then there is
+/// no bound.
 #[derive(Default)]
 pub(super) struct LowerBound {
     settled: Arc<AtomicI64>,
@@ -44,7 +45,8 @@ impl LowerBound {
 
     /// A look has found everything it saw up to `sent` to be sent.
     pub(super) fn looked(&mut self, now: Instant, sent: Option<i64>, open: OpenTransactions) {
-        if let Some((id, _)) = self.settling.take_if(|(_, until)| open.oldest >= *until) {
+        let ended = |(id, until): &mut (i64, i64)| open.oldest >= *until && sent >= Some(*id);
+        if let Some((id, _)) = self.settling.take_if(ended) {
             self.settled.fetch_max(id, Ordering::Relaxed);
         }
         if self.settling.is_none() {
@@ -79,11 +81,13 @@ mod tests {
         assert_eq!(look(5, Some(200), 7, 12), 0);
         assert_eq!(look(10, None, 7, 20), 0, "number 7 may still bring 99");
         assert_eq!(look(15, Some(300), 8, 30), 0, "and so may 8 to 19");
-        assert_eq!(look(16, None, 20, 31), 100);
-        assert_eq!(look(17, None, 31, 31), 200, "nobody was open when it came of age");
-        assert_eq!(look(20, None, 40, 40), 200, "too young");
+        assert_eq!(look(16, None, 20, 31), 0, "they may have brought more than one look sends");
+        assert_eq!(look(16, Some(99), 20, 31), 0, "they have");
+        assert_eq!(look(16, Some(100), 20, 31), 100);
+        assert_eq!(look(17, Some(300), 31, 31), 200, "nobody was open when it came of age");
+        assert_eq!(look(20, Some(300), 40, 40), 200, "too young");
         assert_eq!(look(25, Some(250), 40, 41), 200);
-        assert_eq!(look(26, None, 41, 41), 300);
+        assert_eq!(look(26, Some(300), 41, 41), 300);
         for second in 30..90 {
             look(second, None, 50, 50);
         }

@@ -26,24 +26,29 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const FLUSH_PATIENCE: Duration = Duration::from_secs(5);
 
 // The row that the relay would move first.
-const HOLD: &str = "
-UPDATE outbox SET held_at = pulseops.now() WHERE id = (
-    SELECT o.id FROM outbox o
-    WHERE o.sent_at IS NULL AND o.id >= $1
-      AND NOT EXISTS (SELECT FROM outbox h WHERE h.held_at IS NOT NULL AND h.aggregate_id = o.aggregate_id AND h.id <= o.id)
-    ORDER BY o.id LIMIT 1)
-RETURNING id, aggregate_id";
+const FIRST: &str = "
+SELECT o.id, o.aggregate_id FROM outbox o
+WHERE o.sent_at IS NULL AND o.held_at IS NULL AND o.id >= $1
+  AND NOT EXISTS (SELECT FROM outbox h WHERE h.held_at IS NOT NULL AND h.aggregate_id = o.aggregate_id AND h.id < o.id)
+ORDER BY o.id LIMIT 1";
 
-// The first of each aggregate: the others follow when it is through.
+// Also when it is held already: then it comes after those that were tried before it.
+const HOLD: &str = "UPDATE outbox SET held_at = pulseops.now() WHERE id = $1 AND sent_at IS NULL";
+
+// The first of each aggregate, those first that have waited longest for another try.
 const HELD: &str = "
-SELECT DISTINCT ON (aggregate_id) id FROM outbox WHERE held_at IS NOT NULL ORDER BY aggregate_id, id LIMIT $1";
-/// Held rows that are tried again in a full look.
+SELECT o.id, o.aggregate_id FROM outbox o
+WHERE o.held_at IS NOT NULL AND NOT EXISTS (
+    SELECT FROM outbox h WHERE h.held_at IS NOT NULL AND h.aggregate_id = o.aggregate_id AND h.id < o.id)
+ORDER BY o.held_at, o.id LIMIT $1";
+/// Held rows that are tried again at once.
 const HELD_AT_ONCE: i64 = 20;
 
 /// Moves one service's outbox to the bus. Any number of processes may run one; one at a time works.
 ///
 /// A round that fails is tried again with half as many rows. A row that fails alone is held, and with
-/// it the later ones of its aggregate, until the bus takes it; the others go on.
+/// it the later ones of its aggregate, until the bus takes it; the others go on. What is held is tried
+/// again in every full look.
 pub struct Relay {
     db: Db,
     bus: Arc<dyn Bus>,
@@ -51,6 +56,8 @@ pub struct Relay {
     woken: Subscription,
     bound: LowerBound,
     rows: i64,
+    /// Whether held rows are to be tried in the next step.
+    try_held: bool,
 }
 
 impl Relay {
@@ -63,6 +70,7 @@ impl Relay {
             woken: db.wakes().subscribe(WAKE),
             bound: LowerBound::default(),
             rows: BATCH,
+            try_held: false,
         }
     }
 
@@ -72,9 +80,8 @@ impl Relay {
     /// Those of the database and the bus; then nothing was moved, or its answer was lost.
     pub async fn step(&mut self) -> Result<Progress> {
         let (from, full) = self.bound.at(Instant::now());
-        if full {
-            self.try_held().await?;
-        }
+        self.try_held |= full;
+        let freed = self.try_held && self.try_held().await?;
         crate::failpoint!("relay.before");
         let pick = Pick::Waiting { from_id: from, max_rows: self.rows };
         let relayed = match self.bus.relay(&self.db, pick).await {
@@ -82,16 +89,15 @@ impl Relay {
             Err(error) => return self.failed(from, error).await,
         };
         crate::failpoint!("relay.after");
-        Ok(self.relayed(relayed))
+        let progress = self.relayed(relayed);
+        Ok(if freed { Progress::Worked } else { progress })
     }
 
     fn relayed(&mut self, relayed: Relayed) -> Progress {
         self.rows = self.rows.saturating_mul(2).min(BATCH);
         self.bound.looked(Instant::now(), relayed.last_id, relayed.open);
         if relayed.rows > 0 {
-            let service = self.db.service().to_owned();
-            metrics::counter!("pulseops_relay_rows_total", "service" => service)
-                .increment(relayed.rows.unsigned_abs());
+            self.count("pulseops_relay_rows_total", relayed.rows);
             return Progress::Worked;
         }
         let next = if relayed.leader { LOOK_EVERY } else { WAIT_FOR_LEADER };
@@ -110,33 +116,70 @@ impl Relay {
             self.rows /= 2;
             return Ok(Progress::Worked);
         }
+        self.single_out(from, error).await
+    }
+
+    /// Moves the first row alone, or holds it when the bus refuses it: that one, whatever other relays
+    /// do meanwhile.
+    async fn single_out(&self, from: i64, error: Error) -> Result<Progress> {
         let mut connection = self.db.connection().await?;
-        let held = sql(HOLD).bind::<BigInt, _>(from).get_result::<Held>(&mut connection).await.optional()?;
-        let Some(held) = held else { return Err(error) };
-        metrics::counter!("pulseops_outbox_held_total", "service" => self.db.service().to_owned())
-            .increment(1);
-        tracing::error!(
-            service = self.db.service(),
-            outbox.id = held.id,
-            aggregate.id = held.aggregate_id,
-            error = %error.chain(),
-            "the bus refuses an event; it and the later ones of its aggregate wait"
-        );
+        let first =
+            sql(FIRST).bind::<BigInt, _>(from).get_result::<Waiting>(&mut connection).await.optional()?;
+        drop(connection);
+        let Some(first) = first else { return Err(error) };
+        match self.bus.relay(&self.db, Pick::One { id: first.id }).await {
+            Ok(relayed) => self.count("pulseops_relay_rows_total", relayed.rows),
+            Err(error) if error.is_retryable() => return Err(error),
+            Err(error) => {
+                self.hold(first.id).await?;
+                self.count("pulseops_outbox_held_total", 1);
+                tracing::error!(
+                    service = self.db.service(),
+                    outbox.id = first.id,
+                    aggregate.id = first.aggregate_id,
+                    error = %error.chain(),
+                    "the bus refuses an event; it and the later ones of its aggregate wait"
+                );
+            }
+        }
         Ok(Progress::Worked)
     }
 
-    /// Whether the bus takes what it refused. A row stays held until it does, so that nothing of its
-    /// aggregate overtakes it.
-    async fn try_held(&self) -> Result<()> {
+    async fn hold(&self, id: i64) -> Result<()> {
         let mut connection = self.db.connection().await?;
-        let held: Vec<Id> = sql(HELD).bind::<BigInt, _>(HELD_AT_ONCE).load(&mut connection).await?;
+        sql(HOLD).bind::<BigInt, _>(id).execute(&mut connection).await?;
+        Ok(())
+    }
+
+    fn count(&self, metric: &'static str, rows: i64) {
+        metrics::counter!(metric, "service" => self.db.service().to_owned()).increment(rows.unsigned_abs());
+    }
+
+    /// Whether the bus takes what it refused; says whether it took any. Some at a time, so that nobody
+    /// waits for all of them, and on as long as that helps. A row stays held until it is taken, so that
+    /// nothing of its aggregate overtakes it.
+    async fn try_held(&mut self) -> Result<bool> {
+        let mut connection = self.db.connection().await?;
+        let held: Vec<Waiting> = sql(HELD).bind::<BigInt, _>(HELD_AT_ONCE).load(&mut connection).await?;
         drop(connection);
-        for Id { id } in held {
-            if let Err(error) = self.bus.relay(&self.db, Pick::Held { id }).await {
-                tracing::warn!(service = self.db.service(), outbox.id = id, error = %error.chain(), "still refused");
+        let mut freed = 0;
+        for Waiting { id, .. } in &held {
+            match self.bus.relay(&self.db, Pick::One { id: *id }).await {
+                Ok(relayed) => freed += relayed.rows,
+                // It says nothing of this row, and the next one would only wait for the same.
+                Err(error) if error.is_retryable() => {
+                    tracing::warn!(service = self.db.service(), outbox.id = id, error = %error.chain(), "not tried again");
+                    break;
+                }
+                Err(error) => {
+                    tracing::warn!(service = self.db.service(), outbox.id = id, error = %error.chain(), "still refused");
+                    self.hold(*id).await?;
+                }
             }
         }
-        Ok(())
+        self.count("pulseops_relay_rows_total", freed);
+        self.try_held = freed > 0 && held.len() as i64 == HELD_AT_ONCE;
+        Ok(freed > 0)
     }
 
     /// Relays until `shutdown`, then what is still there. Errors are logged and tried again: what is
@@ -189,13 +232,7 @@ impl Relay {
 }
 
 #[derive(QueryableByName)]
-struct Id {
-    #[diesel(sql_type = BigInt)]
-    id: i64,
-}
-
-#[derive(QueryableByName)]
-struct Held {
+struct Waiting {
     #[diesel(sql_type = BigInt)]
     id: i64,
     #[diesel(sql_type = Text)]

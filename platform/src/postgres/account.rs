@@ -77,3 +77,63 @@ impl From<User> for Account {
         Self { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// Of an account other than root, as far as this machine has one.
+    fn somebody() -> Account {
+        let found = CHOICE.iter().find_map(|name| User::from_name(name).ok().flatten());
+        Account::from(found.expect("every machine has the account nobody"))
+    }
+
+    #[test]
+    fn a_normal_user_runs_it_and_root_lets_another_account() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let chosen = Account::choose(dir.path(), None).expect("chosen");
+        assert_eq!(chosen, Uid::effective().is_root().then(somebody));
+        if chosen.is_none() {
+            return;
+        }
+        let wanted = Account::choose(dir.path(), Some("nobody")).expect("there is one");
+        assert_eq!(wanted.map(|account| account.name).as_deref(), Some("nobody"));
+        let error = Account::choose(dir.path(), Some("no-such-account")).expect_err("there is none");
+        assert!(error.detail.contains("no-such-account"), "{}", error.detail);
+        // Whoever has the cluster keeps it.
+        let version = dir.path().join("PG_VERSION");
+        std::fs::write(&version, "17").expect("a file");
+        let owner = Account::choose(dir.path(), Some("nobody")).expect("there is one").expect("root has one");
+        owner.own(&version).expect("given");
+        assert_eq!(Account::choose(dir.path(), None).expect("chosen"), Some(owner));
+    }
+
+    #[test]
+    fn a_command_runs_as_the_account() {
+        if !Uid::effective().is_root() {
+            return;
+        }
+        let account = somebody();
+        let mut command = Command::new("id");
+        account.apply(command.arg("-u").current_dir("/"));
+        let output = command.output().expect("run");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), account.uid().to_string());
+    }
+
+    #[test]
+    fn an_account_reaches_what_lies_behind_open_folders() {
+        let dir = tempfile::tempdir_in("/tmp").expect("a folder");
+        let inner = dir.path().join("data");
+        let mode = |mode| std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(mode)).expect("set");
+        let stranger = Account { name: "stranger".to_owned(), uid: 4_000_000, gid: 4_000_000 };
+        mode(0o711);
+        assert!(stranger.reaches(&inner));
+        mode(0o700);
+        assert!(!stranger.reaches(&inner));
+        let metadata = std::fs::metadata(dir.path()).expect("a folder");
+        let owner = Account { uid: metadata.uid(), gid: metadata.gid(), ..stranger };
+        assert!(owner.reaches(&inner));
+    }
+}

@@ -101,6 +101,7 @@ impl Health {
         }))
         .await;
         for (name, why) in outcomes {
+            metrics::gauge!("pulseops_health_check", "check" => name).set(f64::from(why.is_none()));
             let before = self.lock().outcomes.insert(name, why.is_none());
             match why {
                 Some(why) if before != Some(false) => {

@@ -27,7 +27,7 @@ impl TestDb {
         let admin = self.admin().await;
         let rest = async || unsettled(&admin).await.is_empty().then_some(());
         if tokio::time::timeout(deadline, eventually(Duration::MAX, rest)).await.is_err() {
-            panic!("not settled within {deadline:?}: {:?}", unsettled(&admin).await);
+            panic!("not settled within {deadline:?}: {:?}", unsettled(&self.admin().await).await);
         }
     }
 }
@@ -39,8 +39,10 @@ pub async fn watched_tables(admin: &Client) -> Vec<String> {
     outboxes.chain(names(admin, LEASED).await).collect()
 }
 
-/// What is still under way, in words.
+/// What is still under way, in words. Whatever is handed on leaves one table and comes into another in
+/// one commit, so one snapshot sees it in one of them.
 pub async fn unsettled(admin: &Client) -> Vec<String> {
+    snapshot(admin).await;
     let mut found = unsent(admin).await;
     for schema in names(admin, OUTBOXES).await {
         let behind = format!(
@@ -57,12 +59,14 @@ pub async fn unsettled(admin: &Client) -> Vec<String> {
         let due = format!("SELECT count(*) FROM {table} WHERE due_at <= pulseops.now()");
         found.extend(counted(admin, &due, &format!("due rows of {table}")).await);
     }
+    execute(admin, "COMMIT").await;
     found
 }
 
 /// What must not be left when everything has come to rest, in words: unsent events, dead letters, due rows
 /// that nobody holds.
 pub async fn left_behind(admin: &Client) -> Vec<String> {
+    snapshot(admin).await;
     let mut found = unsent(admin).await;
     let dead = "SELECT count(*) FROM pulseops_bus.dead_letters WHERE state <> 'replayed'";
     found.extend(counted(admin, dead, "dead letters").await);
@@ -73,7 +77,18 @@ pub async fn left_behind(admin: &Client) -> Vec<String> {
         );
         found.extend(counted(admin, &unheld, &format!("due rows of {table} that nobody holds")).await);
     }
+    execute(admin, "COMMIT").await;
     found
+}
+
+async fn snapshot(admin: &Client) {
+    // A look that somebody gave up is still open.
+    execute(admin, "ROLLBACK").await;
+    execute(admin, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await;
+}
+
+async fn execute(admin: &Client, sql: &str) {
+    admin.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
 }
 
 async fn unsent(admin: &Client) -> Vec<String> {

@@ -164,6 +164,8 @@ async fn a_transaction_dropped_inside_of_a_savepoint_holds_nothing() {
     let (test, db) = setup().await;
     let cx = test.cx(&[]);
     let mut open = db.begin(&cx).await.expect("begun");
+    // The server would end it by itself.
+    open.batch_execute("SET idle_in_transaction_session_timeout = 0").await.expect("set");
     let inner = open.transaction(async |conn| {
         insert(&cx, conn, "a").await?;
         std::future::pending::<Result<()>>().await
@@ -171,8 +173,7 @@ async fn a_transaction_dropped_inside_of_a_savepoint_holds_nothing() {
     assert!(tokio::time::timeout(Duration::from_millis(200), inner).await.is_err());
     drop(open);
     let admin = test.admin().await;
-    // Before the server's own limit for idle transactions.
-    eventually(Duration::from_secs(2), async || {
+    eventually(SOON, async || {
         let sql = "SELECT count(*) FROM pg_stat_activity \
             WHERE datname = current_database() AND state LIKE 'idle in%'";
         let open: i64 = admin.query_one(sql, &[]).await.expect("asked").get(0);
@@ -223,10 +224,12 @@ async fn a_broken_connection_is_replaced() {
 #[tokio::test]
 async fn a_full_pool_says_so() {
     let (test, _) = setup().await;
-    let one = DbConfig { max_connections: 1, acquire_timeout_ms: 50, ..test.config() };
-    let db = Db::connect(&one, "bare").expect("a pool of one");
+    let two = DbConfig { max_connections: 2, acquire_timeout_ms: 1_000, ..test.config() };
+    let db = Db::connect(&two, "bare").expect("a pool of two, both for work");
     let cx = test.cx(&[]);
-    let held = db.begin(&cx).await.expect("begun");
+    // The first calls have to open the connections as well.
+    let held = [(); 2].map(|()| eventually(SOON, async || db.begin(&cx).await.ok()));
+    let held = futures::future::join_all(held).await;
     let error = db.ping().await.expect_err("nothing is free");
     assert_eq!((error.kind, error.code), (Kind::Unavailable, "database_busy"));
     drop(held);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use diesel_async::RunQueryDsl;
+use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use platform::ctx::Ctx;
 use platform::db::Db;
 use platform::error::{Error, Kind, Result};
@@ -99,6 +99,7 @@ async fn while_one_runs_the_other_is_told_to_wait() {
     let request = "a".to_owned();
     let call = idempotency::Call::new(&cx, &request).expect("a good key");
     let mut running = db.begin(&cx).await.expect("begun");
+    running.batch_execute("SET idle_in_transaction_session_timeout = 0").await.expect("set");
     assert!(call.enter::<i64>(&mut running).await.expect("entered").is_none());
     let error = open(&test.another_db("bare"), &cx, &request).await.expect_err("still running");
     assert_eq!((error.kind, error.code), (Kind::Conflict, "idempotency_in_progress"));

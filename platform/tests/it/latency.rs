@@ -127,8 +127,8 @@ async fn a_commit_leads_to_its_step_without_waiting() {
     // The first one waits for the consumer's leases. Polling alone would take 250 ms for relay and
     // reader together, and 3 s until a born lease ends.
     let (to_handler, to_step) = (median(to_handler.split_off(1)), median(to_step.split_off(1)));
-    assert!(to_handler < Duration::from_millis(60), "relay and reader: {to_handler:?}");
-    assert!(to_step < Duration::from_millis(90), "and the step: {to_step:?}");
+    assert!(to_handler < Duration::from_millis(200), "relay and reader: {to_handler:?}");
+    assert!(to_step < Duration::from_secs(1), "and the step: {to_step:?}");
     stop.cancel();
     for task in running {
         task.await.expect("no panic").expect("no error");

@@ -1,11 +1,16 @@
 //! Stages end in order; a task that ends early ends all.
 
 use std::future::pending;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use platform::error::{Error, Result};
 use platform::lifecycle::{Failure, Lifecycle, Stage};
+use platform::testing::{SOON, eventually};
 
 type Log = Arc<Mutex<Vec<&'static str>>>;
 
@@ -83,4 +88,53 @@ async fn who_does_not_end_in_time_is_aborted() {
     life.spawn(Stage::Consumers, "stubborn", |_| pending::<Result<()>>());
     let failure = life.stop().await.expect_err("not clean");
     assert_eq!(failure, Failure::Aborted { tasks: vec!["stubborn".to_owned()] });
+}
+
+/// What the other process of the test below does: it would end in an hour.
+async fn end_at_the_second_signal(dir: &Path) {
+    let life = Lifecycle::with_patience(Duration::from_secs(3600));
+    life.spawn(Stage::Consumers, "stubborn", |_| pending::<Result<()>>());
+    let told = dir.join("ending");
+    life.spawn(Stage::Listeners, "listener", async move |token| {
+        token.cancelled().await;
+        std::fs::write(told, "").map_err(Error::internal)
+    });
+    let failure = life.run_until_shutdown().await.expect_err("not clean");
+    assert_eq!(failure, Failure::Aborted { tasks: vec!["stubborn".to_owned()] });
+}
+
+/// Whether the process has its own way with SIGTERM, which would end it otherwise.
+fn catches_sigterm(pid: u32) -> Option<()> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+    let mask = u64::from_str_radix(caught.trim(), 16).ok()?;
+    (mask & (1 << (Signal::SIGTERM as u32 - 1)) != 0).then_some(())
+}
+
+/// The file in its folder that makes this test's second process what it is.
+const OTHER: &str = "be the other process";
+
+#[tokio::test]
+async fn a_second_signal_makes_it_hard() {
+    let here = std::fs::read_link("/proc/self/cwd").expect("a folder");
+    if here.join(OTHER).exists() {
+        return end_at_the_second_signal(&here).await;
+    }
+    let dir = tempfile::tempdir().expect("a folder");
+    std::fs::write(dir.path().join(OTHER), "").expect("a file");
+    let mut other = Command::new(std::env::current_exe().expect("this binary"))
+        .args(["--exact", "lifecycle::a_second_signal_makes_it_hard"])
+        .current_dir(dir.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("started");
+    let pid = Pid::from_raw(other.id().cast_signed());
+    eventually(SOON, async || catches_sigterm(other.id())).await;
+    kill(pid, Signal::SIGTERM).expect("sent");
+    eventually(SOON, async || dir.path().join("ending").exists().then_some(())).await;
+    assert!(other.try_wait().expect("asked").is_none(), "one signal waits for what is under way");
+    kill(pid, Signal::SIGTERM).expect("sent");
+    let status = eventually(SOON, || std::future::ready(other.try_wait().expect("asked"))).await;
+    assert!(status.success(), "{status}");
 }

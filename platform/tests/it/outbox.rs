@@ -1,9 +1,12 @@
 //! Outbox and relay on the `postgres` engine.
 
+mod held;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use diesel_async::SimpleAsyncConnection;
 use platform::bus::{Bus, Delivered, Envelope, PostgresBus, Record, TailFrom, TopicSpec};
 use platform::ctx::Ctx;
 use platform::db::Db;
@@ -106,8 +109,8 @@ async fn a_commit_wakes_the_relay_and_its_readers() {
         assert_eq!(batches[0].records[0].record.envelope.version, version);
         fastest = fastest.min(started.elapsed());
     }
-    // Far below what polling alone, at 250 ms and 250 ms, would reach in twenty rounds.
-    assert!(fastest < Duration::from_millis(50), "{fastest:?}");
+    // Less than polling alone, at 250 ms and 250 ms, would take for the quickest of twenty.
+    assert!(fastest < Duration::from_millis(200), "{fastest:?}");
     append(&db, &cx, &[message(&cx, &FIRST, "a", 21)]).await.expect("written");
     stop.cancel();
     relay.await.expect("no panic").expect("no error");
@@ -155,6 +158,7 @@ async fn a_late_commit_of_an_early_id_is_told() {
     let world = World::new().await;
     let (db, cx) = (world.db.db("bare"), world.db.cx(&[]));
     let mut open = db.begin(&cx).await.expect("open");
+    open.batch_execute("SET idle_in_transaction_session_timeout = 0").await.expect("set");
     outbox::append(&mut open, &[message(&cx, &FIRST, "early", 1)]).await.expect("written");
     let mut relay = world.relay(&world.db.another_db("bare"));
     append(&db, &cx, &[message(&cx, &FIRST, "late", 1)]).await.expect("written");
@@ -196,39 +200,6 @@ async fn a_round_is_bounded_by_its_bytes() {
     }
     assert_eq!(step_until_idle(&mut world.relay(&db)).await, 4, "three a round");
     assert_eq!(world.read(&SECOND, 10).await.len(), 10);
-}
-
-/// No bus has this topic.
-static NOWHERE: TopicSpec =
-    TopicSpec { name: "pulseops.nowhere.v1", partitions: 1, retention: Duration::from_secs(3600) };
-
-#[tokio::test]
-async fn an_event_that_the_bus_refuses_holds_its_aggregate_and_no_other() {
-    let world = World::new().await;
-    let (db, cx) = (world.db.db("bare"), world.db.cx(&[]));
-    let refused = message(&cx, &NOWHERE, "a", 1);
-    let behind = message(&cx, &FIRST, "a", 2);
-    append(&db, &cx, &[message(&cx, &FIRST, "b", 1), refused, behind]).await.expect("written");
-    append(&db, &cx, &[message(&cx, &FIRST, "c", 1)]).await.expect("written");
-    let mut relay = world.relay(&db);
-    while relay.step().await.expect("a refusal is no failure of the relay").worked() {}
-    assert_eq!(world.unsent().await, 2);
-    let subjects: Vec<String> =
-        world.read(&FIRST, 2).await.into_iter().map(|d| d.record.envelope.subject).collect();
-    assert!(subjects.contains(&"b".to_owned()) && subjects.contains(&"c".to_owned()), "{subjects:?}");
-
-    // A full look that finds it still refused lets nothing overtake it.
-    append(&db, &cx, &[message(&cx, &FIRST, "a", 3)]).await.expect("written");
-    let mut fresh = world.relay(&db);
-    while fresh.step().await.expect("relayed").worked() {}
-    assert_eq!(world.unsent().await, 3);
-
-    world.bus.ensure_topic(&NOWHERE).await.expect("the topic");
-    let mut fresh = world.relay(&db);
-    while fresh.step().await.expect("relayed").worked() {}
-    assert_eq!(world.unsent().await, 0);
-    let versions: Vec<i64> = world.read(&FIRST, 4).await.iter().map(|d| d.record.envelope.version).collect();
-    assert_eq!(versions.iter().filter(|version| **version > 1).collect::<Vec<_>>(), [&2, &3], "in order");
 }
 
 #[tokio::test]

@@ -106,7 +106,8 @@ async fn the_parent_may_be_killed() {
         .spawn()
         .expect("started");
     let pid: i32 =
-        eventually(SOON, async || std::fs::read_to_string(dir.path().join("ready")).ok()?.parse().ok()).await;
+        eventually(3 * SOON, async || std::fs::read_to_string(dir.path().join("ready")).ok()?.parse().ok())
+            .await;
     parent.kill().expect("killed");
     parent.wait().expect("dead");
     // At once, while the orphan may still be on its way out.

@@ -133,8 +133,7 @@ impl<'a> Writer<'a> {
         }
         if rules::oneof_required(oneof) {
             let members: Vec<_> = oneof.fields().map(|field| field.name().to_owned()).collect();
-            let _ =
-                writeln!(arms, "None => out.one_required(&path.field({:?}), &{members:?}),", oneof.name());
+            let _ = writeln!(arms, "None => out.one_required(path, &{members:?}),");
         }
         if arms.is_empty() {
             return arms;

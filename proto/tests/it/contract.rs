@@ -131,3 +131,35 @@ fn fields_use_the_types_that_rules_and_json_cover() {
         assert!(!odd, "{}: {kind:?} has no rules", field.full_name());
     }
 }
+
+/// POSTs without Idempotency-Key although their answers hold no secret, and why.
+const NOT_REPEATED: [(&str, &str); 3] = [
+    ("SendEvents", "each event has an id of its own"),
+    ("ValidateRule", "changes nothing"),
+    ("Logout", "the token that repeats it is refused"),
+];
+
+/// An answer with a secret is not kept for 24 hours; every other POST can be repeated under its key.
+#[test]
+fn only_answers_with_a_secret_are_not_kept() {
+    let pool = descriptor_pool();
+    let op = pool.get_extension_by_name("pulseops.api.v1.op").expect("our option");
+    let http = pool.get_extension_by_name("google.api.http").expect("google's option");
+    let mut found = BTreeSet::new();
+    for rpc in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
+        let options = rpc.options();
+        if !options.has_extension(&http) {
+            continue;
+        }
+        let facts = options.get_extension(&op);
+        let facts = facts.as_message().expect("a message");
+        let refuses = facts.has_field_by_name("idempotent")
+            && facts.get_field_by_name("idempotent").and_then(|it| it.as_bool()) == Some(false);
+        let secret =
+            ["access_token", "key", "secret"].iter().any(|it| rpc.output().get_field_by_name(it).is_some());
+        if refuses && !secret {
+            found.insert(rpc.name().to_owned());
+        }
+    }
+    assert_eq!(found, NOT_REPEATED.iter().map(|(name, _)| (*name).to_owned()).collect());
+}

@@ -92,14 +92,17 @@ fn choice(delivery: Delivery) -> Choice {
 #[test]
 fn oneofs() {
     let none = check(&Choice::default()).expect_err("nothing chosen");
-    assert_eq!(none[0].field, "delivery");
-    assert_eq!(none[0].detail, "one of parcel, locker, desk is required");
+    // A oneof is no member of the JSON: the fault is of what it stands in.
+    assert_eq!(none[0].field, "");
+    assert_eq!(none[0].detail, "needs one of parcel, locker, desk");
     assert_eq!(faults(&choice(Delivery::Locker("12".into()))), ["locker: too_short"]);
     assert_eq!(faults(&choice(Delivery::Desk(0))), [""; 0]);
     let parcel = choice(Delivery::Parcel(Parcel::default()));
     assert_eq!(faults(&parcel), ["parcel.street: required"]);
     let nested = Choice { otherwise: Some(Box::new(parcel)), ..choice(Delivery::Desk(1)) };
     assert_eq!(faults(&nested), ["otherwise.parcel.street: required"]);
+    let undecided = Choice { otherwise: Some(Box::default()), ..choice(Delivery::Desk(1)) };
+    assert_eq!(faults(&undecided), ["otherwise: required"]);
 }
 
 #[test]

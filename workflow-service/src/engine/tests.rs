@@ -1,4 +1,5 @@
-use proptest::prelude::*;
+mod levels;
+mod properties;
 
 use uuid::Uuid;
 
@@ -137,74 +138,6 @@ fn losing_the_process_again_and_again_is_given_up() {
 }
 
 #[test]
-fn a_policy_tells_its_levels_in_turn_and_says_when_nobody_came() {
-    let program = policy(2, 2);
-    let mut state = State::start(&program, at(0));
-    let mut told = Vec::new();
-    let mut ms = 0;
-    loop {
-        match state.next(&program, 0, at(ms)) {
-            Next::Perform(op) => {
-                let op = op.clone();
-                let record = settle(&mut state, &program, ok(), ms).record;
-                if matches!(op, Op::Page { .. }) {
-                    let record = record.expect("written down");
-                    told.push((record.path, record.level, record.round));
-                } else if let Some(record) = record {
-                    assert_eq!(
-                        (record.entry, &*record.detail),
-                        (Some(Entry::Note), "nobody acknowledged after 2 rounds")
-                    );
-                }
-            }
-            Next::Rest(due) => ms = (due - at(0)).num_milliseconds(),
-            Next::Ended => break,
-        }
-    }
-    let expected = [("1.1", 1, 1), ("1.2", 2, 1), ("2.1", 1, 2), ("2.2", 2, 2)];
-    assert_eq!(told, expected.map(|(path, level, round)| (path.to_owned(), level, round)));
-    assert_eq!(ms, 4000);
-    assert_eq!(state.end.map(|end| end.status), Some(EndStatus::Succeeded));
-}
-
-#[test]
-fn a_nudge_ends_the_wait_for_one_level() {
-    let program = policy(3, 1);
-    let mut state = State::start(&program, at(0));
-    settle(&mut state, &program, ok(), 0);
-    assert_eq!(state.next(&program, 0, at(1)), Next::Rest(at(1000)));
-    assert_eq!(state.next(&program, 1, at(1)), Next::Perform(&program.ops[1]));
-    state.settle(&program, ok(), 1, at(1), 0.5);
-    assert_eq!(state.next(&program, 1, at(1)), Next::Perform(&program.ops[2]));
-    settle(&mut state, &program, ok(), 1);
-    assert_eq!(state.next(&program, 1, at(1)), Next::Rest(at(1001)), "one nudge, one level");
-}
-
-#[test]
-fn two_nudges_bring_two_levels() {
-    let program = policy(4, 1);
-    let mut state = State::start(&program, at(0));
-    let mut told = 0;
-    while let Next::Perform(op) = state.next(&program, 2, at(1)) {
-        told += usize::from(matches!(op, Op::Page { .. }));
-        state.settle(&program, ok(), 2, at(1), 0.5);
-    }
-    assert_eq!((told, state.path.as_str()), (3, "1.3"), "the first level and one for each");
-}
-
-#[test]
-fn only_a_wait_that_had_begun_can_be_nudged() {
-    let program = policy(2, 1);
-    let mut state = State::start(&program, at(0));
-    assert!(!state.has_awaited_since(&program, at(500)), "its first level is being told");
-    settle(&mut state, &program, ok(), 100);
-    assert!(!state.has_awaited_since(&program, at(100)), "it began to wait while the other began to ask");
-    assert!(state.has_awaited_since(&program, at(101)));
-    settle(&mut state, &program, ok(), 1100);
-    assert!(!state.has_awaited_since(&program, at(2000)), "the next level is being told");
-}
-
-#[test]
 fn what_is_put_off_is_no_try() {
     let program = workflow(vec![http(1, Then::Continue, Then::Fail)]);
     let mut state = State::start(&program, at(0));
@@ -272,15 +205,6 @@ fn peers_that_are_away_are_asked_for_ever_and_written_down_once() {
 }
 
 #[test]
-fn a_level_that_cannot_be_told_is_passed_over() {
-    let program = policy(2, 1);
-    let mut state = State::start(&program, at(0));
-    let record = settle(&mut state, &program, Outcome::Refused("422".to_owned()), 0).record;
-    assert_eq!(record.map(|record| record.result), Some(Result::Failed));
-    assert!(matches!(state.next(&program, 0, at(1000)), Next::Perform(Op::Await { level: 1, .. })));
-}
-
-#[test]
 fn a_taken_incident_ends_the_run() {
     let program = policy(2, 3);
     let mut state = State::start(&program, at(0));
@@ -296,86 +220,4 @@ fn a_state_reads_back() {
     state.begin(4);
     let json = serde_json::to_value(&state).expect("written");
     assert_eq!(serde_json::from_value::<State>(json).expect("read"), state);
-}
-
-fn any_op() -> impl Strategy<Value = Op> {
-    let then = || prop_oneof![Just(Then::Continue), Just(Then::Stop), Just(Then::Fail)];
-    prop_oneof![
-        (1_u32..5, then(), then()).prop_map(|(n, success, failure)| http(n, success, failure)),
-        Just(notify()),
-        (1_u64..100_000).prop_map(|duration_ms| Op::Wait { duration_ms }),
-        Just(Op::Escalate { policy_id: None }),
-        Just(Op::AddNote { text: "x".to_owned() }),
-        Just(Op::Resolve { note: String::new() }),
-    ]
-}
-
-fn any_program() -> impl Strategy<Value = Program> {
-    prop_oneof![
-        prop::collection::vec(any_op(), 1..12).prop_map(workflow),
-        (1_u32..6, 1_u32..5).prop_map(|(levels, rounds)| policy(levels, rounds)),
-    ]
-}
-
-proptest! {
-    /// Whatever happens, a run is due at a time or has ended; once peers answer, it ends.
-    #[test]
-    fn a_run_is_never_stuck(
-        program in any_program(),
-        luck in prop::collection::vec((0_u8..6, 0.0..1.0_f64, 0_i32..3), 0..200),
-    ) {
-        let mut state = State::start(&program, at(0));
-        let (mut now, mut nudges, mut performed) = (at(0), 0, 0);
-        let mut luck = luck.into_iter();
-        for epoch in 1..2000 {
-            prop_assert_eq!(state.due.is_some(), state.end.is_none());
-            match state.next(&program, nudges, now) {
-                Next::Ended => break,
-                Next::Rest(due) => {
-                    prop_assert!(due > now);
-                    now = due;
-                }
-                Next::Perform(_) => {
-                    let (kind, random, nudge) = luck.next().unwrap_or((0, 0.5, 0));
-                    nudges += nudge;
-                    let dared = state.begin(epoch);
-                    let outcome = match kind {
-                        _ if !dared => Outcome::Refused("lost".to_owned()),
-                        0 | 1 => ok(),
-                        2 => bad(),
-                        3 => Outcome::Refused("no".to_owned()),
-                        4 => Outcome::NobodyReachable("nobody".to_owned()),
-                        // The process died: no outcome at all.
-                        _ => continue,
-                    };
-                    performed += 1;
-                    let effects = state.settle(&program, outcome, nudges, now, random);
-                    prop_assert!(state.end.is_none() || effects.releases || state.resolved);
-                }
-            }
-        }
-        prop_assert!(state.end.is_some(), "performed {} operations", performed);
-    }
-
-    /// When nobody comes, each level is told once in each round.
-    #[test]
-    fn every_level_is_told_in_every_round(levels in 1_u32..8, rounds in 1_u32..6) {
-        let program = policy(levels, rounds);
-        let mut state = State::start(&program, at(0));
-        let (mut now, mut told) = (at(0), std::collections::BTreeSet::new());
-        loop {
-            match state.next(&program, 0, now) {
-                Next::Ended => break,
-                Next::Rest(due) => now = due,
-                Next::Perform(op) => {
-                    if matches!(op, Op::Page { .. }) {
-                        prop_assert!(told.insert(state.path.clone()), "told twice");
-                    }
-                    state.settle(&program, ok(), 0, now, 0.5);
-                }
-            }
-        }
-        prop_assert_eq!(told.len(), (levels * rounds) as usize);
-        prop_assert_eq!(now - at(0), TimeDelta::seconds(i64::from(levels * rounds)));
-    }
 }

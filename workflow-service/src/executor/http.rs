@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use platform::ctx::Ctx;
-use platform::egress::Request;
+use platform::egress::{Request, retry_after};
 use platform::error::{Error, Kind, Result};
 
 use super::live::Live;
@@ -141,16 +141,10 @@ fn escape(headers: &HeaderMap) -> Escape {
     }
 }
 
-/// The Retry-After of an endpoint that has too much to do: seconds or a date (RFC 9110, 10.2.3).
+/// The Retry-After of an endpoint that has too much to do.
 fn asked_wait(status: StatusCode, headers: &HeaderMap, now: DateTime<Utc>) -> Option<Duration> {
-    if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-        return None;
-    }
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    (DateTime::parse_from_rfc2822(value).ok()?.to_utc() - now).to_std().ok()
+    let is_busy = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    is_busy.then(|| retry_after(headers, now)).flatten()
 }
 
 fn unusable(what: &str) -> Error {
@@ -163,6 +157,8 @@ fn ascii(text: &str) -> Result<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
+    use http::header::RETRY_AFTER;
+
     use super::*;
 
     #[test]
@@ -189,7 +185,6 @@ mod tests {
             asked_wait(status, &headers, now).map(|wait| wait.as_secs())
         };
         assert_eq!((asked(429, " 7 "), asked(503, "7"), asked(500, "7")), (Some(7), Some(7), None));
-        assert_eq!(asked(503, "Fri, 02 Jan 2026 03:05:05 GMT"), Some(60));
-        assert_eq!((asked(503, "Fri, 02 Jan 2026 03:00:00 GMT"), asked(429, "soon")), (None, None));
+        assert_eq!((asked(503, "Fri, 02 Jan 2026 03:05:05 GMT"), asked(429, "soon")), (Some(60), None));
     }
 }

@@ -2,9 +2,7 @@ use chrono::{DateTime, Utc};
 use platform::ctx::Ctx;
 use platform::error::Result;
 use proto::events::v1::IncidentEvent;
-use proto::incident::v1::{
-    EscalateIncidentRequest, EscalationData, IncidentState, IncidentStatus, ResolveByAutomationRequest,
-};
+use proto::incident::v1::{EscalateIncidentRequest, EscalationData, IncidentState, IncidentStatus};
 use proto::notification::v1::SendRequest;
 
 use super::live::Live;
@@ -159,23 +157,6 @@ impl Executor {
         };
         let at = self.source.now();
         live.keep_record(record, at);
-    }
-
-    /// Resolves the incident.
-    pub(super) async fn resolve(&self, cx: &Ctx, live: &Live, note: &str) -> Outcome {
-        let note = match self.fill(cx, live, note).await {
-            Ok(note) => note,
-            Err(error) => return self.peer_failed(&error),
-        };
-        let request = ResolveByAutomationRequest {
-            incident_id: live.row.incident_id.to_string(),
-            actor: Some(convert::run_actor(&live.row)),
-            note,
-        };
-        match self.peers.resolve(cx, &key(live.row.id, live.path(), "resolve"), request).await {
-            Ok(_) => Outcome::Done("resolved".to_owned()),
-            Err(error) => self.peer_failed(&error),
-        }
     }
 }
 

@@ -45,21 +45,27 @@ macro_rules! configured {
             Ok(platform::config_list!(query, dsl, page).load(conn).await?)
         }
 
-        /// Archives one; once is enough. NotFound; Precondition `version_mismatch`.
-        pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<()> {
+        /// Archives one and gives it as it was and is; `None` when it was archived already. NotFound;
+        /// Precondition `version_mismatch`.
+        pub async fn archive(
+            cx: &Ctx,
+            conn: &mut AsyncPgConnection,
+            id: &str,
+        ) -> Result<Option<($row, $row)>> {
             let before = get_for_update(conn, cx.org.uuid(), parse_id("id", id)?).await?;
             cx.expect_version(before.version)?;
             if before.archived_at.is_some() {
-                return Ok(());
+                return Ok(None);
             }
             let after = $row {
                 archived_at: Some(cx.now),
                 updated_at: cx.now,
                 updated_by: cx.principal.subject().to_string(),
                 version: before.version + 1,
-                ..before
+                ..before.clone()
             };
-            update(conn, &after).await
+            update(conn, &after).await?;
+            Ok(Some((before, after)))
         }
     };
 }

@@ -1,8 +1,10 @@
 //! Runs: leased work.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
-use diesel::sql_types::{Array, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
+use diesel::sql_types::{Array, BigInt, Jsonb, Nullable, Text, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::error::{Error, Result};
 use platform::page::Page;
@@ -85,20 +87,47 @@ pub async fn lock_incident(conn: &mut AsyncPgConnection, org: Uuid, incident: Uu
     Ok(query.load(conn).await?)
 }
 
+/// See [`lock_incidents_of_all`].
+pub const OF_INCIDENTS: &str = "SELECT r.* FROM runs r JOIN unnest($1, $2) AS k(org_id, incident_id) \
+     ON r.org_id = k.org_id AND r.incident_id = k.incident_id \
+     WHERE r.status IN ('held', 'running') ORDER BY r.id FOR UPDATE OF r";
+
 /// The runs of these incidents (organization, incident) that have not ended, locked in order.
 pub async fn lock_incidents_of_all(
     conn: &mut AsyncPgConnection,
     incidents: &[(Uuid, Uuid)],
 ) -> Result<Vec<Run>> {
     let (orgs, ids): (Vec<Uuid>, Vec<Uuid>) = incidents.iter().copied().unzip();
-    let rows = sql("SELECT r.* FROM runs r JOIN unnest($1, $2) AS k(org_id, incident_id) \
+    let query = sql(OF_INCIDENTS).bind::<Array<SqlUuid>, _>(orgs).bind::<Array<SqlUuid>, _>(ids);
+    Ok(query.load(conn).await?)
+}
+
+#[derive(QueryableByName)]
+struct Escalated {
+    #[diesel(sql_type = SqlUuid)]
+    org_id: Uuid,
+    #[diesel(sql_type = SqlUuid)]
+    incident_id: Uuid,
+    #[diesel(sql_type = BigInt)]
+    version: i64,
+}
+
+/// The last version of each of these incidents (organization, incident) by which an escalation was
+/// started; those by workflows' steps left out.
+pub async fn escalated_at(
+    conn: &mut AsyncPgConnection,
+    incidents: &[(Uuid, Uuid)],
+) -> Result<HashMap<(Uuid, Uuid), i64>> {
+    let (orgs, ids): (Vec<Uuid>, Vec<Uuid>) = incidents.iter().copied().unzip();
+    let rows: Vec<Escalated> = sql("SELECT r.org_id, r.incident_id, max(r.trigger_version) AS version \
+         FROM runs r JOIN unnest($1, $2) AS k(org_id, incident_id) \
          ON r.org_id = k.org_id AND r.incident_id = k.incident_id \
-         WHERE r.status IN ('held', 'running') ORDER BY r.id FOR UPDATE OF r")
+         WHERE r.kind = 'policy' AND r.origin LIKE 'event:%' GROUP BY 1, 2")
     .bind::<Array<SqlUuid>, _>(orgs)
     .bind::<Array<SqlUuid>, _>(ids)
     .load(conn)
     .await?;
-    Ok(rows)
+    Ok(rows.into_iter().map(|row| ((row.org_id, row.incident_id), row.version)).collect())
 }
 
 /// A run that somebody's taking the incident ends.
@@ -250,4 +279,25 @@ pub async fn database_now(conn: &mut AsyncPgConnection) -> Result<DateTime<Utc>>
     }
     let row: Now = sql("SELECT pulseops.now() AS now").get_result(conn).await?;
     Ok(row.now)
+}
+
+/// See [`sweep`]. What still owes a timeline entry is due and stays.
+pub const SWEEP: &str = "
+WITH old AS (SELECT org_id, id FROM runs WHERE due_at IS NULL AND ended_at < $1
+    ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED),
+steps AS (DELETE FROM run_steps s USING old o WHERE s.org_id = o.org_id AND s.run_id = o.id),
+gone AS (DELETE FROM runs r USING old o WHERE r.org_id = o.org_id AND r.id = o.id RETURNING 1)
+SELECT count(*) AS number FROM gone";
+
+#[derive(QueryableByName)]
+struct Number {
+    #[diesel(sql_type = BigInt)]
+    number: i64,
+}
+
+/// Removes up to `limit` runs that ended before `before`, the oldest first, with their steps; returns
+/// how many.
+pub async fn sweep(conn: &mut AsyncPgConnection, before: DateTime<Utc>, limit: i64) -> Result<i64> {
+    let query = sql(SWEEP).bind::<Timestamptz, _>(before).bind::<BigInt, _>(limit);
+    Ok(query.get_result::<Number>(conn).await?.number)
 }

@@ -132,6 +132,41 @@ async fn faults_are_told_field_by_field() {
 }
 
 #[tokio::test]
+async fn what_is_not_said_of_a_call_is_answered_as_it_runs() {
+    let world = World::new().await;
+    let said = pb::HttpStep { url: "https://runbooks.example.com/".to_owned(), ..pb::HttpStep::default() };
+    let made = world.workflow(on_created("first-aid", vec![Kind::Http(said.clone())])).await;
+    let runs = pb::HttpStep {
+        method: pb::HttpMethod::Post.into(),
+        timeout_ms: 10_000,
+        retry: Some(pb::Retry { max_attempts: 1, initial_ms: 1_000, max_ms: 60_000, jitter: Some(0.2) }),
+        on_success: pb::OnOutcome::Continue.into(),
+        on_failure: pb::OnOutcome::Continue.into(),
+        ..said
+    };
+    assert_eq!(made.steps[0].kind, Some(Kind::Http(runs)));
+    let get = pb::GetWorkflowRequest { id: made.id.clone() };
+    let got = world.workflows().get_workflow(rpc::request(&world.owner(), get)).await.expect("there");
+    assert_eq!(got.get_ref(), &made);
+    // What was read can be sent back.
+    let change =
+        update(&made.id, &["steps"], pb::Workflow { steps: made.steps.clone(), ..Default::default() });
+    let changed =
+        world.workflows().update_workflow(rpc::request(&world.owner(), change)).await.expect("changed");
+    assert_eq!(changed.get_ref().steps, made.steps);
+}
+
+#[tokio::test]
+async fn a_severity_that_is_set_is_one() {
+    let world = World::new().await;
+    let step = Kind::SetSeverity(pb::SetSeverityStep::default());
+    let message = pb::CreateWorkflowRequest { workflow: Some(on_created("first-aid", vec![step])) };
+    let refused = world.workflows().create_workflow(rpc::request(&world.owner(), message)).await;
+    let faults = Error::from(refused.expect_err("refused")).fields;
+    assert_eq!(faults[0].field, "workflow.steps[0].set_severity.severity");
+}
+
+#[tokio::test]
 async fn another_organization_and_a_viewer_get_nowhere() {
     let world = World::new().await;
     let made = world.workflow(on_created("first-aid", note("x"))).await;

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use platform::failpoint::set;
 use platform::testing::eventually;
+use proto::api::v1::Severity;
 use proto::incident::v1::TimelineKind;
 use proto::workflow::v1::{self as pb, step::Kind};
 
-use crate::world::{SOON, World, http, on_created, triples};
+use crate::world::{HOUR, SOON, World, http, on_created, triples};
 use platform::testing::Receiver;
 
 /// One level told, with the process failing once at `point`: one page, one entry, an end.
@@ -19,6 +20,7 @@ async fn one_page_with_a_crash_at(point: &str, action: &str) {
     let _guard = set(point, action);
     let incident = world.open(&service).await;
     world.until(&incident, "Policy on-call", pb::RunStatus::Succeeded).await;
+    endpoint.nth("/only", 1).await;
     assert_eq!(endpoint.distinct("webhook-id").len(), 1, "{point}");
     assert_eq!(world.told_steps(&incident).await, triples(&[("1.1", "notify", "succeeded")]), "{point}");
     let notes = world.kinds(&incident).await.into_iter().filter(|it| *it == TimelineKind::Note).count();
@@ -65,17 +67,45 @@ async fn a_lost_try_of_an_http_step_goes_on_with_the_next_under_the_same_key() {
     .await;
 }
 
+/// The workflow's only step acts once, with the process failing once between its effect and its outcome.
+#[tokio::test]
+async fn between_the_effect_of_a_step_and_its_outcome() {
+    let steps = [
+        ("resolve", Kind::Resolve(pb::ResolveStep { note: "fixed".to_owned() }), TimelineKind::Resolved),
+        (
+            "set_severity",
+            Kind::SetSeverity(pb::SetSeverityStep { severity: Severity::Low.into() }),
+            TimelineKind::SeverityChanged,
+        ),
+    ];
+    for (kind, step, effect) in steps {
+        let world = World::alone().await;
+        let service = world.service("payment", None).await;
+        world.workflow(on_created("first-aid", vec![step])).await;
+        let _guard = set(format!("workflow.before_save.{kind}"), "1*panic");
+        let incident = world.open(&service).await;
+        world.until(&incident, "first-aid", pb::RunStatus::Succeeded).await;
+        let effects = world.kinds(&incident).await.into_iter().filter(|it| *it == effect).count();
+        assert_eq!(effects, 1, "{kind}");
+        let told = world.told_steps(&incident).await;
+        let ours: Vec<_> = told.into_iter().filter(|it| it.1 == kind).collect();
+        assert_eq!(ours, triples(&[("1", kind, "succeeded")]));
+    }
+}
+
 #[tokio::test]
 async fn the_next_level_is_not_told_although_the_acknowledgement_has_not_arrived_yet() {
     let (world, endpoint) = (World::alone().await, Receiver::start().await);
     let first = world.channel("first", endpoint.url("first")).await;
     let second = world.channel("second", endpoint.url("second")).await;
-    let policy = world.policy("on-call", vec![vec![first], vec![second]], 0).await;
+    let policy = world.slow_policy("on-call", vec![vec![first], vec![second]]).await;
     let service = world.service("payment", Some(&policy)).await;
     let incident = world.open(&service).await;
-    eventually(SOON, async || (endpoint.hits().len() == 1).then_some(())).await;
+    endpoint.nth("/first", 1).await;
+    world.at_rest(&incident, "Policy on-call").await;
     let guard = set("consumer.before_commit.responder", "error");
     world.acknowledge(&incident).await;
+    world.db.advance(HOUR).await;
     let run = world.until(&incident, "Policy on-call", pb::RunStatus::Cancelled).await;
     assert_eq!(run.detail, "the incident is acknowledged", "incident-service said so");
     drop(guard);
@@ -90,10 +120,11 @@ async fn who_was_paused_past_the_lease_records_nothing() {
     let (world, endpoint) = (World::new().await, Receiver::start().await);
     let gate = endpoint.gate();
     let service = world.service("payment", None).await;
-    let workflow = on_created("first-aid", vec![Kind::Http(http(endpoint.url("retry"), 1))]);
+    let patient = pb::HttpStep { timeout_ms: 30_000, ..http(endpoint.url("retry"), 1) };
+    let workflow = on_created("first-aid", vec![Kind::Http(patient)]);
     world.workflow(workflow).await;
     let incident = world.open(&service).await;
-    eventually(SOON, async || (endpoint.hits().len() == 1).then_some(())).await;
+    endpoint.nth("/retry", 1).await;
     let admin = world.db.admin().await;
     eventually(SOON, async || {
         let sql = "SELECT FROM pulseops_workflow.runs WHERE name = 'first-aid' AND epoch > 1";
@@ -117,12 +148,14 @@ async fn who_was_paused_past_the_lease_records_nothing() {
 async fn nobody_acknowledged_is_not_said_of_an_incident_that_somebody_has_just_taken() {
     let (world, endpoint) = (World::alone().await, Receiver::start().await);
     let only = world.channel("only", endpoint.url("only")).await;
-    let policy = world.policy("on-call", vec![vec![only]], 0).await;
+    let policy = world.slow_policy("on-call", vec![vec![only]]).await;
     let service = world.service("payment", Some(&policy)).await;
     let incident = world.open(&service).await;
-    eventually(SOON, async || (endpoint.hits().len() == 1).then_some(())).await;
+    endpoint.nth("/only", 1).await;
+    world.at_rest(&incident, "Policy on-call").await;
     let guard = set("consumer.before_commit.responder", "error");
     world.acknowledge(&incident).await;
+    world.db.advance(HOUR).await;
     let run = world.until(&incident, "Policy on-call", pb::RunStatus::Cancelled).await;
     assert_eq!(run.detail, "the incident is acknowledged", "incident-service said so");
     drop(guard);

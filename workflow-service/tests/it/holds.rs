@@ -1,5 +1,7 @@
 //! A workflow may hold the escalation; five things end the hold, whichever comes first.
 
+use std::time::Duration;
+
 use platform::testing::eventually;
 use proto::incident::v1::Incident;
 use proto::workflow::v1::{self as pb, step::Kind};
@@ -39,8 +41,9 @@ fn failing(endpoint: &Receiver, on_failure: pb::OnOutcome) -> Kind {
 
 #[tokio::test]
 async fn the_limit_ends_it() {
-    let (world, endpoint, incident) = held(700, |_| vec![WAIT]).await;
+    let (world, endpoint, incident) = held(900_000, |_| vec![WAIT]).await;
     is_held(&world, &endpoint, &incident).await;
+    world.db.advance(Duration::from_secs(901)).await;
     paged(&endpoint).await;
 }
 
@@ -131,16 +134,7 @@ async fn to_notify_and_escalate_at_once_tells_one_level() {
     let page = world.channel("page", endpoint.url("page")).await;
     let next = world.channel("next", endpoint.url("next")).await;
     let told = world.channel("told", endpoint.url("told")).await;
-    let level = |targets| pb::Level { targets, timeout_ms: 3_600_000 };
-    let policy = pb::EscalationPolicy {
-        slug: "slow".to_owned(),
-        name: "Slow".to_owned(),
-        levels: vec![level(vec![page]), level(vec![next])],
-        ..pb::EscalationPolicy::default()
-    };
-    let message = pb::CreateEscalationPolicyRequest { escalation_policy: Some(policy) };
-    let request = platform::rpc::request(&world.owner(), message);
-    let policy = world.policies().create_escalation_policy(request).await.expect("created").into_inner();
+    let policy = world.slow_policy("slow", vec![vec![page], vec![next]]).await;
     let service = world.service("payment", Some(&policy)).await;
     let notify = Kind::Notify(pb::NotifyStep { targets: vec![told], message: String::new() });
     let workflow = on_created("first-aid", vec![notify, ESCALATE]);
@@ -148,8 +142,7 @@ async fn to_notify_and_escalate_at_once_tells_one_level() {
     let incident = world.open(&service).await;
     world.until(&incident, "first-aid", pb::RunStatus::Succeeded).await;
     paged(&endpoint).await;
-    let running = |run: &pb::Run| run.path == "1.1" && run.status() == pb::RunStatus::Running;
-    // It waits for an acknowledgement.
-    eventually(SOON, async || world.run_of(&incident, "Slow").await.filter(running)).await;
+    world.at_rest(&incident, "Policy slow").await;
+    assert_eq!(world.run_of(&incident, "Policy slow").await.expect("there").path, "1.1");
     assert_eq!(endpoint.hits_of("/next").len(), 0);
 }

@@ -79,10 +79,9 @@ async fn a_call_under_way_when_somebody_comes_is_written_down_and_nothing_follow
     let (world, endpoint) = (World::new().await, Receiver::start().await);
     let gate = endpoint.gate();
     let service = world.service("payment", None).await;
-    let workflow = on_created(
-        "first-aid",
-        vec![Kind::Http(http(endpoint.url("retry"), 3)), Kind::Http(http(endpoint.url("second"), 1))],
-    );
+    let patient = pb::HttpStep { timeout_ms: 30_000, ..http(endpoint.url("retry"), 3) };
+    let workflow =
+        on_created("first-aid", vec![Kind::Http(patient), Kind::Http(http(endpoint.url("second"), 1))]);
     world.workflow(workflow).await;
     let incident = world.open(&service).await;
     eventually(SOON, async || (endpoint.hits().len() == 1).then_some(())).await;

@@ -13,4 +13,5 @@ mod repair;
 mod schema;
 mod secrets;
 mod steps;
+mod sweep;
 mod world;

@@ -1,7 +1,5 @@
 //! Escalations: levels, rounds, who is told when, and what ends it.
 
-use std::time::Duration;
-
 use platform::testing::eventually;
 use proto::api::v1::{Target, TargetKind};
 use proto::incident::v1::{TimelineKind, timeline_entry::Data};
@@ -9,7 +7,7 @@ use proto::workflow::v1 as pb;
 
 use serde_json::Value;
 
-use crate::world::{SOON, World, on_created, triples};
+use crate::world::{HOUR, SOON, World, on_created, triples, until_pages};
 use platform::testing::{Hit, Receiver};
 
 #[tokio::test]
@@ -25,15 +23,10 @@ async fn levels_are_told_in_turn_until_nobody_is_left() {
     assert_eq!(run.detail, "nobody acknowledged after 2 rounds");
     assert_eq!(run.escalation_policy_id.as_ref(), Some(&policy.id));
     assert!(run.due_at.is_none() && run.ended_at.is_some());
-    let told: Vec<_> = eventually(SOON, async || {
-        let told: Vec<_> = endpoint.hits().into_iter().map(|hit| hit.path).collect();
-        (told.len() >= 4).then_some(told)
-    })
-    .await;
-    assert_eq!(told, ["/first", "/second", "/first", "/second"]);
+    let told = until_pages(&endpoint, 4).await;
+    let in_turn = [(1, 1, "/first"), (1, 2, "/second"), (2, 1, "/first"), (2, 2, "/second")];
+    assert_eq!(told, in_turn.map(|(round, level, path)| (round, level, path.to_owned())));
     assert_eq!(endpoint.distinct("webhook-id").len(), 4, "a key for each level and round");
-    let places: Vec<_> = endpoint.hits().iter().map(place_of).collect();
-    assert_eq!(places, [(1, 1), (1, 2), (2, 1), (2, 2)].map(|(round, level)| (round.into(), level.into())));
 
     let steps = [
         ("1.1", "notify", "succeeded"),
@@ -87,10 +80,11 @@ async fn an_acknowledgement_ends_the_escalation() {
     let (world, endpoint) = (World::new().await, Receiver::start().await);
     let first = world.channel("first", endpoint.url("first")).await;
     let second = world.channel("second", endpoint.url("second")).await;
-    let policy = world.policy("on-call", vec![vec![first], vec![second]], 0).await;
+    let policy = world.slow_policy("on-call", vec![vec![first], vec![second]]).await;
     let service = world.service("payment", Some(&policy)).await;
     let incident = world.open(&service).await;
-    eventually(SOON, async || (endpoint.hits().len() == 1).then_some(())).await;
+    endpoint.nth("/first", 1).await;
+    world.at_rest(&incident, "Policy on-call").await;
     world.acknowledge(&incident).await;
 
     let run = world.until(&incident, "Policy on-call", pb::RunStatus::Cancelled).await;
@@ -98,9 +92,9 @@ async fn an_acknowledgement_ends_the_escalation() {
     world.until_settled(&incident).await;
     let steps = [("1.1", "notify", "succeeded"), ("1.1", "wait", "cancelled")];
     assert_eq!(world.told_steps(&incident).await, triples(&steps));
-    world.db.advance(Duration::from_secs(2)).await;
+    world.db.advance(HOUR).await;
     world.until_settled(&incident).await;
-    assert_eq!(endpoint.hits().len(), 1, "nobody else is told");
+    assert_eq!(endpoint.hits_of("/second").len(), 0, "nobody else is told");
 }
 
 #[tokio::test]
@@ -124,12 +118,13 @@ async fn a_created_event_that_comes_twice_makes_one_run() {
     let service = world.service("payment", Some(&policy)).await;
     let incident = world.open(&service).await;
     world.until(&incident, "Policy on-call", pb::RunStatus::Succeeded).await;
+    endpoint.nth("/only", 1).await;
 
     // The whole log again, as after an append whose answer was lost.
     let bus = &world.deps.bus;
     let topic = workflow_service::consumers::INCIDENTS.name;
     let mut tail = bus.tail(topic, platform::bus::TailFrom::Start).await.expect("a tail");
-    let batches = tail.poll(100, Duration::from_millis(100)).await.expect("records");
+    let batches = tail.poll(100, SOON).await.expect("records");
     let records: Vec<_> = batches.into_iter().flat_map(|it| it.records).map(|it| it.record).collect();
     assert!(!records.is_empty());
     bus.append(topic, &records).await.expect("appended again");
@@ -142,7 +137,7 @@ async fn a_created_event_that_comes_twice_makes_one_run() {
     })
     .await;
     assert_eq!(world.runs(&incident).await.len(), 1);
-    assert_eq!(endpoint.hits().len(), 1);
+    assert_eq!(endpoint.distinct("webhook-id").len(), 1);
 }
 
 #[tokio::test]
@@ -152,6 +147,7 @@ async fn a_reopened_incident_is_escalated_anew() {
     let policy = world.policy("on-call", vec![vec![only]], 0).await;
     let service = world.service("payment", Some(&policy)).await;
     let incident = world.open(&service).await;
+    endpoint.nth("/only", 1).await;
     world.acknowledge(&incident).await;
     world.until_settled(&incident).await;
     let cx = world.owner();
@@ -178,10 +174,11 @@ async fn a_policy_keeps_the_levels_it_started_with() {
     let (world, endpoint) = (World::new().await, Receiver::start().await);
     let first = world.channel("first", endpoint.url("first")).await;
     let other = world.channel("other", endpoint.url("other")).await;
-    let policy = world.policy("on-call", vec![vec![first.clone()], vec![first]], 0).await;
+    let policy = world.slow_policy("on-call", vec![vec![first.clone()], vec![first]]).await;
     let service = world.service("payment", Some(&policy)).await;
     let incident = world.open(&service).await;
-    eventually(SOON, async || (endpoint.hits().len() == 1).then_some(())).await;
+    endpoint.nth("/first", 1).await;
+    world.at_rest(&incident, "Policy on-call").await;
     let level = pb::Level { targets: vec![other], timeout_ms: 1_000 };
     let changed = pb::EscalationPolicy { levels: vec![level], ..policy.clone() };
     let message = pb::UpdateEscalationPolicyRequest {
@@ -191,9 +188,9 @@ async fn a_policy_keeps_the_levels_it_started_with() {
     };
     let request = platform::rpc::request(&world.owner(), message);
     world.policies().update_escalation_policy(request).await.expect("updated");
-    world.until(&incident, "Policy on-call", pb::RunStatus::Succeeded).await;
-    assert_eq!(endpoint.hits_of("/first").len(), 2);
-    assert_eq!(endpoint.hits_of("/other").len(), 0);
+    world.db.advance(HOUR).await;
+    let told = until_pages(&endpoint, 2).await;
+    assert_eq!(told, [(1, 1, "/first".to_owned()), (1, 2, "/first".to_owned())]);
 }
 
 #[tokio::test]

@@ -2,14 +2,14 @@
 
 use platform::error::Error;
 use platform::rpc;
-use platform::testing::{Receiver, eventually};
+use platform::testing::Receiver;
 use proto::api::v1::Target;
 use proto::auth::v1 as auth;
 use proto::auth::v1::user_service_client::UserServiceClient;
 use proto::incident::v1::{Service, timeline_entry::Data};
 use proto::workflow::v1 as pb;
 
-use crate::world::{SOON, World};
+use crate::world::{World, until_pages};
 
 fn policy(levels: &[&Target]) -> pb::CreateEscalationPolicyRequest {
     let level = |target: &&Target| pb::Level { targets: vec![(*target).clone()], timeout_ms: 1_000 };
@@ -37,10 +37,9 @@ async fn the_built_in_policy_tells_the_owner_team_and_then_the_owners_too() {
     let service = world.service_like("payment", owned).await;
     let incident = world.open(&service).await;
     let run = world.until(&incident, "built-in policy", pb::RunStatus::Succeeded).await;
-    eventually(SOON, async || (endpoint.hits().len() == 3).then_some(())).await;
-    let told: Vec<_> = endpoint.hits().into_iter().map(|hit| hit.path).collect();
-    assert_eq!(told[0], "/ann", "the team first: {told:?}");
-    assert_eq!((endpoint.hits_of("/ann").len(), endpoint.hits_of("/olga").len()), (2, 1));
+    let told = until_pages(&endpoint, 3).await;
+    let team_first = [(1, 1, "/ann"), (1, 2, "/ann"), (1, 2, "/olga")];
+    assert_eq!(told, team_first.map(|(round, level, path)| (round, level, path.to_owned())));
     assert!(run.steps[0].detail.starts_with("level 1: told Ann"), "{}", run.steps[0].detail);
     let mut escalations = world.timeline(&incident).await.into_iter().filter_map(|entry| match entry.data {
         Some(Data::Escalation(it)) => Some(it.told),
@@ -65,9 +64,9 @@ async fn users_and_teams_are_told_however_their_ids_were_written() {
     let service = world.service("payment", Some(&policy)).await;
     let incident = world.open(&service).await;
     world.until(&incident, "People", pb::RunStatus::Succeeded).await;
-    eventually(SOON, async || (endpoint.hits().len() == 3).then_some(())).await;
-    let told: Vec<_> = endpoint.hits().into_iter().map(|hit| hit.path).collect();
-    assert_eq!(told, ["/ann", "/bob", "/page"]);
+    let told = until_pages(&endpoint, 3).await;
+    let in_turn = [(1, 1, "/ann"), (1, 2, "/bob"), (1, 3, "/page")];
+    assert_eq!(told, in_turn.map(|(round, level, path)| (round, level, path.to_owned())));
     let names: Vec<_> = world
         .timeline(&incident)
         .await

@@ -1,11 +1,12 @@
-//! The statements on the way from an event to a page use their indexes.
+//! The statements on the way from an event to a page, and those beside it that go over all
+//! organizations, use their indexes.
 
 use platform::testing::TestDb;
-use workflow_service::store::{policies, workflows};
+use workflow_service::store::{policies, runs, workflows};
 
 use crate::world::OURS;
 
-/// Many tenants; in each a live workflow among archived ones.
+/// Many tenants; in each a live workflow among archived ones, and runs that ended one a day.
 const CROWD: &str = "
 INSERT INTO escalation_policies
 SELECT gen_random_uuid(), gen_random_uuid(), 'p', 'P', '', '{}', 0, '{}', now(), '', now(), '', 1, NULL
@@ -14,6 +15,12 @@ INSERT INTO workflows
 SELECT org, gen_random_uuid(), 'w-' || n, 'W', '{created}', '', 0, '{}', 0, '', false, '{}', now(), '', now(), '', 1,
     CASE WHEN n > 1 THEN now() END
 FROM (SELECT gen_random_uuid() AS org FROM generate_series(1, 20)) o, generate_series(1, 50) n;
+INSERT INTO runs
+SELECT org, gen_random_uuid(), 'policy', gen_random_uuid(), 'R', gen_random_uuid(), 1, 'event:1', gen_random_uuid(), 1, 0, '',
+    'succeeded', '{}', '{}', '', 0, NULL, now(), now(), now(), now() - n * interval '1 day', '', NULL, NULL, 1, 1
+FROM (SELECT gen_random_uuid() AS org FROM generate_series(1, 20)) o, generate_series(1, 500) n;
+INSERT INTO run_steps
+SELECT org_id, gen_random_uuid(), id, '1', 'http', 'succeeded', '', 1, 0, 0, now(), now(), NULL, NULL FROM runs;
 ANALYZE";
 
 /// The plan of `sql` with these values, among the rows of a crowd.
@@ -40,4 +47,17 @@ async fn policies_are_found_by_organization_and_id() {
 async fn workflows_are_found_among_the_live_ones_of_their_organization() {
     let plan = plan(workflows::TRIGGERED, &[IDS, "'{created}'::text[]", IDS]).await;
     assert!(plan.contains("workflows_live_idx"), "{plan}");
+}
+
+#[tokio::test]
+async fn the_runs_of_an_incident_are_found_by_it() {
+    let plan = plan(runs::OF_INCIDENTS, &[IDS, IDS]).await;
+    assert!(plan.contains("Index Cond: ((org_id = k.org_id) AND (incident_id = k.incident_id))"), "{plan}");
+}
+
+#[tokio::test]
+async fn runs_that_leave_are_found_by_their_end() {
+    let plan = plan(runs::SWEEP, &["now() - interval '499 days'", "200"]).await;
+    assert!(plan.contains("runs_ended_at_idx"), "{plan}");
+    assert!(!plan.contains("Seq Scan"), "{plan}");
 }

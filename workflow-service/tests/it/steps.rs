@@ -1,16 +1,20 @@
 //! What the other steps do.
 
-use platform::testing::eventually;
-use proto::incident::v1::{IncidentStatus, timeline_entry::Data};
+use std::time::Duration;
+
+use proto::api::v1::{Severity, Target, TargetKind, Urgency};
+use proto::incident::v1::{Incident, IncidentStatus, timeline_entry::Data};
 use proto::workflow::v1::{self as pb, step::Kind};
 
-use crate::world::{SOON, World, on_created};
+use crate::world::{World, on_created, until_pages};
 use platform::testing::Receiver;
 
 #[tokio::test]
 async fn notes_waits_and_resolve() {
     let world = World::new().await;
-    let service = world.service("payment", None).await;
+    let owners = Target { kind: TargetKind::Owners.into(), id: String::new() };
+    let policy = world.slow_policy("on-call", vec![vec![owners]]).await;
+    let service = world.service("payment", Some(&policy)).await;
     let steps = vec![
         Kind::AddNote(pb::AddNoteStep { text: "looking at #{incident.number}".to_owned() }),
         Kind::Wait(pb::WaitStep { duration_ms: 100 }),
@@ -27,7 +31,7 @@ async fn notes_waits_and_resolve() {
     let resolved = world.incident(&incident).await;
     assert_eq!(resolved.status(), IncidentStatus::Resolved);
     assert_eq!(resolved.resolved_by.expect("by whom").name, "first-aid");
-    world.until(&incident, "built-in policy", pb::RunStatus::Cancelled).await;
+    world.until(&incident, "Policy on-call", pb::RunStatus::Cancelled).await;
     let notes: Vec<_> = world
         .timeline(&incident)
         .await
@@ -41,30 +45,68 @@ async fn notes_waits_and_resolve() {
     assert!(notes.contains(&"after it".to_owned()), "{notes:?}");
 }
 
+fn set_severity(severity: Severity) -> Kind {
+    Kind::SetSeverity(pb::SetSeverityStep { severity: severity.into() })
+}
+
+/// Severities on the timeline, from and to.
+async fn severities(world: &World, incident: &Incident) -> Vec<(String, String)> {
+    let changes = world.timeline(incident).await.into_iter().filter_map(|entry| match entry.data {
+        Some(Data::Change(changes)) => Some(changes.changes),
+        _ => None,
+    });
+    changes.flatten().filter(|it| it.field == "severity").map(|it| (it.from, it.to)).collect()
+}
+
+#[tokio::test]
+async fn the_severity_is_set_once_and_only_while_the_incident_is_open() {
+    let world = World::new().await;
+    let service = world.service("payment", None).await;
+    let resolve = Kind::Resolve(pb::ResolveStep { note: String::new() });
+    let steps = vec![
+        set_severity(Severity::Low),
+        set_severity(Severity::Low),
+        resolve,
+        set_severity(Severity::Critical),
+    ];
+    world.workflow(on_created("calm-down", steps)).await;
+    let incident = world.open(&service).await;
+    let run = world.until(&incident, "calm-down", pb::RunStatus::Succeeded).await;
+    let details: Vec<_> = run.steps.iter().map(|it| (it.kind.as_str(), it.detail.as_str())).collect();
+    let expected = [
+        ("set_severity", "the severity is low"),
+        ("set_severity", "the severity is low"),
+        ("resolve", "resolved"),
+        ("set_severity", "nothing to set: the incident is resolved"),
+    ];
+    assert_eq!(details, expected);
+    let after = world.incident(&incident).await;
+    assert_eq!((after.severity(), after.urgency()), (Severity::Low, Urgency::Low));
+    assert_eq!(severities(&world, &incident).await, [("critical".to_owned(), "low".to_owned())]);
+    let told = world.told_steps(&incident).await;
+    assert_eq!(told.iter().filter(|it| it.1 == "set_severity" && it.2 == "succeeded").count(), 3);
+}
+
 #[tokio::test]
 async fn escalate_tells_the_next_level_at_once() {
     let (world, endpoint) = (World::new().await, Receiver::start().await);
     let first = world.channel("first", endpoint.url("first")).await;
     let second = world.channel("second", endpoint.url("second")).await;
-    let level = |targets| pb::Level { targets, timeout_ms: 3_600_000 };
-    let policy = pb::EscalationPolicy {
-        slug: "slow".to_owned(),
-        name: "Slow".to_owned(),
-        levels: vec![level(vec![first]), level(vec![second])],
-        ..pb::EscalationPolicy::default()
-    };
-    let message = pb::CreateEscalationPolicyRequest { escalation_policy: Some(policy) };
-    let request = platform::rpc::request(&world.owner(), message);
-    let policy = world.policies().create_escalation_policy(request).await.expect("created").into_inner();
+    let policy = world.slow_policy("slow", vec![vec![first], vec![second]]).await;
     let service = world.service("payment", Some(&policy)).await;
+    // Shorter than the level, longer than any test.
     let steps = vec![
-        Kind::Wait(pb::WaitStep { duration_ms: 300 }),
+        Kind::Wait(pb::WaitStep { duration_ms: 1_800_000 }),
         Kind::Escalate(pb::EscalateStep { policy_id: None }),
     ];
     world.workflow(on_created("hurry", steps)).await;
     let incident = world.open(&service).await;
-    eventually(SOON, async || (endpoint.hits().len() == 2).then_some(())).await;
-    assert_eq!((endpoint.hits_of("/first").len(), endpoint.hits_of("/second").len()), (1, 1));
+    endpoint.nth("/first", 1).await;
+    world.at_rest(&incident, "Policy slow").await;
+    world.at_rest(&incident, "hurry").await;
+    world.db.advance(Duration::from_secs(1_801)).await;
+    let told = until_pages(&endpoint, 2).await;
+    assert_eq!(told, [(1, 1, "/first".to_owned()), (1, 2, "/second".to_owned())]);
     let run = world.until(&incident, "hurry", pb::RunStatus::Succeeded).await;
     assert_eq!(run.steps[1].detail, "the next level is told now");
 }
@@ -80,7 +122,7 @@ async fn escalate_may_name_another_policy() {
     let incident = world.open(&service).await;
     let run = world.until(&incident, "Policy other", pb::RunStatus::Succeeded).await;
     assert_eq!(run.escalation_policy_id, Some(policy.id));
-    assert_eq!(endpoint.hits_of("/other").len(), 1);
+    endpoint.nth("/other", 1).await;
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! One organization in a process of its own: every service that takes part, over a test database.
 
+mod parts;
+
 use platform::ctx::{Ctx, OrgId, Principal};
 use platform::deps::Deps;
 use platform::migrate::Migrations;
@@ -23,6 +25,7 @@ use uuid::Uuid;
 use workflow_service::{BuiltinPolicy, Config};
 
 pub const OURS: Migrations = Migrations { owner: workflow_service::NAME, dir: &workflow_service::MIGRATIONS };
+pub use parts::{HOUR, http, on_created, triples, until_pages};
 pub use platform::testing::SOON;
 
 pub struct World {
@@ -137,14 +140,15 @@ impl World {
 
     async fn start(&self) {
         let builtin_policy = BuiltinPolicy { first_timeout_ms: 1_000, second_timeout_ms: 1_000, repeat: 0 };
-        let ours = Config { builtin_policy, peer_timeout_ms: 1_000, ..Config::default() };
+        // On a busy machine an answer that is on its way is no answer that is missing.
+        let ours = Config { builtin_policy, peer_timeout_ms: 20_000, ..Config::default() };
+        let mut theirs = notification_service::Config::default();
+        theirs.delivery.peer_timeout_ms = 20_000;
         let deps = &self.deps;
         let services = [
             auth_service::build(deps, &auth_service::Config::default()).await.expect("auth"),
             incident_service::build(deps, &incident_service::Config::default()).await.expect("incident"),
-            notification_service::build(deps, &notification_service::Config::default())
-                .await
-                .expect("notification"),
+            notification_service::build(deps, &theirs).await.expect("notification"),
             workflow_service::build(deps, &ours).await.expect("workflow"),
         ];
         services.iter().for_each(|service| deps.directory.add(service));
@@ -184,9 +188,24 @@ impl World {
         Target { kind: TargetKind::Channel.into(), id }
     }
 
-    /// A policy of these levels, each waiting a second.
+    /// A policy of these levels, each waiting a second: for tests that let it come to its end.
     pub async fn policy(&self, slug: &str, levels: Vec<Vec<Target>>, repeat: i32) -> pb::EscalationPolicy {
-        let levels = levels.into_iter().map(|targets| pb::Level { targets, timeout_ms: 1_000 });
+        self.policy_waiting(1_000, slug, levels, repeat).await
+    }
+
+    /// A policy of these levels that goes on when the test moves the clock by [`HOUR`] and not before.
+    pub async fn slow_policy(&self, slug: &str, levels: Vec<Vec<Target>>) -> pb::EscalationPolicy {
+        self.policy_waiting(3_600_000, slug, levels, 0).await
+    }
+
+    async fn policy_waiting(
+        &self,
+        timeout_ms: i64,
+        slug: &str,
+        levels: Vec<Vec<Target>>,
+        repeat: i32,
+    ) -> pb::EscalationPolicy {
+        let levels = levels.into_iter().map(|targets| pb::Level { targets, timeout_ms });
         let policy = pb::EscalationPolicy {
             slug: slug.to_owned(),
             name: format!("Policy {slug}"),
@@ -275,6 +294,17 @@ impl World {
             .await
     }
 
+    /// Until the run of that name has done what it could and waits, for longer than the test.
+    pub async fn at_rest(&self, incident: &inc::Incident, name: &str) {
+        let admin = self.db.admin().await;
+        eventually(SOON, async || {
+            let sql = "SELECT FROM pulseops_workflow.runs WHERE incident_id::text = $1 AND name = $2 \
+                AND status = 'running' AND lease_until IS NULL AND due_at > pulseops.now()";
+            admin.query_opt(sql, &[&incident.id, &name]).await.expect("asked").map(drop)
+        })
+        .await;
+    }
+
     /// Until nothing is owed for the incident's runs: the timeline is whole.
     pub async fn until_settled(&self, incident: &inc::Incident) {
         let admin = self.db.admin().await;
@@ -305,27 +335,4 @@ impl World {
     pub async fn kinds(&self, incident: &inc::Incident) -> Vec<inc::TimelineKind> {
         self.timeline(incident).await.iter().map(inc::TimelineEntry::kind).collect()
     }
-}
-
-/// A workflow on `created` with these steps.
-pub fn on_created(slug: &str, steps: Vec<pb::step::Kind>) -> pb::Workflow {
-    let steps = steps.into_iter().map(|kind| pb::Step { name: String::new(), kind: Some(kind) });
-    pb::Workflow {
-        slug: slug.to_owned(),
-        name: slug.to_owned(),
-        triggers: vec![pb::TriggerEvent::Created.into()],
-        steps: steps.collect(),
-        ..pb::Workflow::default()
-    }
-}
-
-/// An http step with quick retries.
-pub fn http(url: String, max_attempts: i32) -> pb::HttpStep {
-    let retry = pb::Retry { max_attempts, initial_ms: 20, max_ms: 40, jitter: None };
-    pb::HttpStep { url, retry: Some(retry), ..pb::HttpStep::default() }
-}
-
-/// Plain texts of step triples.
-pub fn triples(steps: &[(&str, &str, &str)]) -> Vec<(String, String, String)> {
-    steps.iter().map(|(a, b, c)| ((*a).to_owned(), (*b).to_owned(), (*c).to_owned())).collect()
 }

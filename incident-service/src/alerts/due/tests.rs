@@ -10,7 +10,7 @@ fn at(second: i64) -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::seconds(second)
 }
 
-fn service(paused_until: Option<i64>) -> Service {
+pub fn service(paused_until: Option<i64>) -> Service {
     Service {
         org_id: OrgId(Uuid::nil()),
         id: ServiceId(Uuid::nil()),
@@ -37,7 +37,7 @@ fn service(paused_until: Option<i64>) -> Service {
 }
 
 /// Last triggered at 100.
-fn alert(incident: bool, quiet_seconds: Option<i64>, due: Option<i64>) -> Alert {
+pub fn alert(incident: bool, quiet_seconds: Option<i64>, due: Option<i64>) -> Alert {
     Alert {
         org_id: OrgId(Uuid::nil()),
         id: AlertId(Uuid::nil()),

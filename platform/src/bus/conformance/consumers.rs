@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Engine, Ledger, consumer, ready, record, records, step_until};
 use crate::dead_letters::{self, DeadLetter, Filter};
-use crate::testing::SOON;
+use crate::testing::{SOON, eventually};
 
 /// Longer than a lease.
 const AFTER_LEASE: Duration = Duration::from_secs(4);
@@ -21,7 +21,7 @@ pub async fn redelivery(engine: &impl Engine) {
     let mut dying = consumer(engine, &bus, &ledger).await;
     ledger.halt();
     let death = tokio::spawn(async move { while dying.step().await.is_ok() {} });
-    ledger.entered.notified().await;
+    ledger.halted().await;
     death.abort();
     assert!(death.await.expect_err("killed").is_cancelled());
     assert_eq!(Ledger::effects(engine.db()).await, 0);
@@ -103,7 +103,7 @@ pub async fn paused_owner(engine: &impl Engine) {
         }
         paused
     });
-    sleeper.entered.notified().await;
+    sleeper.halted().await;
     // The halted transaction holds the rows it wrote: the heir takes the lease, but must wait for them.
     engine.db().advance(AFTER_LEASE).await;
     let taken = tokio::spawn(async move {
@@ -112,19 +112,13 @@ pub async fn paused_owner(engine: &impl Engine) {
         }
         awake
     });
-    tokio::time::timeout(SOON, heir_called(&heir)).await.expect("the heir goes ahead");
+    eventually(SOON, async || (heir.calls.load(Ordering::SeqCst) > 0).then_some(())).await;
     sleeper.go.notify_one();
-    let mut awake = taken.await.expect("the heir lives");
+    let mut awake = tokio::time::timeout(SOON, taken).await.expect("it takes them").expect("the heir lives");
     step_until(&mut [&mut awake], async || Ledger::effects(engine.db()).await == 5).await;
     let paused = tokio::time::timeout(SOON, pause).await.expect("it loses").expect("it lives");
     drop(paused);
     assert_eq!(Ledger::effects(engine.db()).await, 5);
-}
-
-async fn heir_called(heir: &Ledger) {
-    while heir.calls.load(Ordering::SeqCst) == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// A new process goes on where the last one stopped.
@@ -137,7 +131,7 @@ pub async fn resume(engine: &impl Engine) {
         let ledger = Arc::new(Ledger::default());
         let mut consumer = consumer(engine, &engine.bus().await, &ledger).await;
         step_until(&mut [&mut consumer], async || Ledger::effects(engine.db()).await == 20 * round).await;
-        assert_eq!(ledger.told.load(Ordering::SeqCst), 20, "only what was new");
+        assert!(ledger.told.load(Ordering::SeqCst) <= 20, "only what was new");
         engine.db().advance(AFTER_LEASE).await;
     }
 }
@@ -207,7 +201,7 @@ pub async fn outage(engine: &impl Engine) {
     assert_versions_in_order(Ledger::subjects_and_versions(engine.db()).await);
 }
 
-/// A position that belongs to another log, or that retention has passed, stops the consumer with an
+/// A partition whose position belongs to another log, or lies outside of it, is left aside with an
 /// error; nothing is reset.
 pub async fn other_log(engine: &impl Engine) {
     let bus = ready(engine).await;
@@ -227,9 +221,11 @@ pub async fn other_log(engine: &impl Engine) {
             ))
             .await
             .expect("changed");
-        let error = stopped.step().await.expect_err("it stops");
-        assert_eq!(error.code, code);
-        assert!(!error.is_retryable());
+        stopped.step().await.expect("a step");
+        assert!(stopped.partitions().is_empty());
+        let misfits = stopped.misfits();
+        assert_eq!(misfits.len(), before);
+        assert!(misfits.iter().all(|(_, error)| error.code == code && !error.is_retryable()), "{misfits:?}");
         let after = format!(
             "SELECT * FROM pulseops_bare.positions WHERE {}",
             match code {
@@ -243,5 +239,9 @@ pub async fn other_log(engine: &impl Engine) {
             .await
             .expect("restored");
     }
-    stopped.step().await.expect("it goes on");
+    stopped.step().await.expect("a step");
+    assert_eq!(
+        (stopped.partitions().len(), stopped.misfits().len()),
+        (engine.topic().partitions as usize, 0)
+    );
 }

@@ -11,7 +11,7 @@ use crate::bus::Delivered;
 use crate::consumer::{After, BatchCtx, Handler};
 use crate::error::{Error, Result};
 use crate::sql::sql;
-use crate::testing::TestDb;
+use crate::testing::{SOON, TestDb};
 
 const APPLY: &str = "
 INSERT INTO effects (event_id, subject, version, times)
@@ -28,8 +28,8 @@ pub struct Ledger {
     pub told: AtomicUsize,
     /// Partitions that it was told to forget.
     pub lost: Mutex<Vec<i32>>,
-    /// The next call stops in the handler and says so here…
-    pub entered: Notify,
+    /// The halted call says so here and stops…
+    entered: Notify,
     /// …until it is let go.
     pub go: Notify,
     halt: AtomicBool,
@@ -52,6 +52,11 @@ impl Ledger {
     /// Makes the next call stop inside of its transaction.
     pub fn halt(&self) {
         self.halt.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until the halted call has stopped.
+    pub async fn halted(&self) {
+        tokio::time::timeout(SOON, self.entered.notified()).await.expect("the handler is called");
     }
 
     /// Lets bad payloads pass from now on.

@@ -23,7 +23,7 @@ const FETCH_BYTES: i64 = 4 << 20;
 
 // The first chunk is the one that holds `next`; the rest follow without a gap. Where retention has
 // passed `next`, the first chunk kept comes instead, and its offset tells.
-const FETCH: &str = "
+pub(super) const FETCH: &str = "
 SELECT a.partition, c.base_offset, c.payload
 FROM (SELECT $1 AS topic_id, $2 AS max_records, $3 AS max_bytes) arg
 CROSS JOIN unnest($4, $5) AS a(partition, next)

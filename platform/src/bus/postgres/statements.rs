@@ -36,13 +36,14 @@ WITH leader AS MATERIALIZED (
 ),
 waiting AS MATERIALIZED (
     SELECT o.id, octet_length(o.frame) AS size FROM outbox o
-    WHERE (SELECT won FROM leader) AND o.sent_at IS NULL AND o.id >= $1
-      AND ($2 OR NOT EXISTS (
-        SELECT FROM outbox h WHERE h.held_at IS NOT NULL AND h.aggregate_id = o.aggregate_id AND h.id <= o.id))
-    ORDER BY o.id LIMIT $3
+    WHERE (SELECT won FROM leader) AND o.sent_at IS NULL AND o.id BETWEEN $1 AND $2
+      AND (o.held_at IS NULL OR $3)
+      AND NOT EXISTS (
+        SELECT FROM outbox h WHERE h.held_at IS NOT NULL AND h.aggregate_id = o.aggregate_id AND h.id < o.id)
+    ORDER BY o.id LIMIT $4
 ),
 picked AS MATERIALIZED (
-    SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY id) - size AS before FROM waiting) w WHERE before < $4
+    SELECT id FROM (SELECT id, sum(size) OVER (ORDER BY id) - size AS before FROM waiting) w WHERE before < $5
 ),
 moved AS (
     UPDATE outbox o SET sent_at = pulseops.now(), held_at = NULL FROM picked p
@@ -51,7 +52,7 @@ moved AS (
 ),
 pieces AS (
     SELECT id, topic, partition, frame,
-        (sum(octet_length(frame)) OVER (PARTITION BY topic, partition ORDER BY id) - octet_length(frame)) / $5 AS piece
+        (sum(octet_length(frame)) OVER (PARTITION BY topic, partition ORDER BY id) - octet_length(frame)) / $6 AS piece
     FROM moved
 ),
 chunks AS (
@@ -64,13 +65,17 @@ appended AS MATERIALIZED (
         array_agg(count ORDER BY partition, piece),
         array_agg(chunk ORDER BY partition, piece)) AS count
     FROM chunks GROUP BY topic ORDER BY topic
+),
+reached AS (
+    -- Fewer than there might have been: nothing else waits, whoever sent it.
+    SELECT CASE WHEN (SELECT won FROM leader) AND (SELECT count(*) FROM waiting) = (SELECT count(*) FROM picked)
+        AND (SELECT count(*) FROM waiting) < $7 THEN (SELECT max(id) FROM outbox) ELSE (SELECT max(id) FROM moved) END AS id
 )
 SELECT (SELECT won FROM leader) AS won, coalesce((SELECT sum(count) FROM appended), 0)::int8 AS count,
-    (SELECT max(id) FROM moved) AS last_id, (SELECT array_agg(topic) FROM appended) AS topics,
-    -- Nothing that this statement sees waits: whoever sent it, it is sent.
-    CASE WHEN (SELECT won FROM leader) AND (SELECT count(*) FROM waiting) = (SELECT count(*) FROM picked)
-        AND (SELECT count(*) FROM waiting) < $6
-        AND NOT EXISTS (SELECT FROM outbox WHERE held_at IS NOT NULL) THEN (SELECT max(id) FROM outbox) END AS all_until,
+    -- Neither what is held nor what waits behind it is sent.
+    (SELECT least(r.id, (SELECT min(id) - 1 FROM outbox WHERE held_at IS NOT NULL))
+     FROM reached r WHERE r.id IS NOT NULL) AS last_id,
+    (SELECT array_agg(topic) FROM appended) AS topics,
     pg_snapshot_xmin(pg_current_snapshot())::text::int8 AS oldest_open,
     pg_snapshot_xmax(pg_current_snapshot())::text::int8 AS next_open";
 
@@ -123,8 +128,6 @@ pub(super) struct RelayRow {
     pub(super) count: i64,
     #[diesel(sql_type = Nullable<BigInt>)]
     pub(super) last_id: Option<i64>,
-    #[diesel(sql_type = Nullable<BigInt>)]
-    pub(super) all_until: Option<i64>,
     #[diesel(sql_type = Nullable<Array<Text>>)]
     pub(super) topics: Option<Vec<String>>,
     #[diesel(sql_type = BigInt)]

@@ -236,7 +236,8 @@ impl World {
             source: source.clone(),
         })
         .expect("a verifier");
-        let door = DoorParts { access, verifier: verifier.clone(), source: source.clone(), max_time };
+        let (verified, now) = (verifier.clone(), source.clone());
+        let door = DoorParts { access, verifier: verified, source: now, max_time, max_message: 1 << 20 };
         let tokens = ServiceTokens::new(&secret, source.clone()).expect("a key");
         let directory = Directory::new(tokens);
         let slow = Arc::default();
