@@ -58,6 +58,8 @@ pub fn record(row: Record) -> wire::IncidentRecord {
         status: row.status.wire(),
         severity: row.severity.wire(),
         urgency: row.urgency.wire(),
+        service_name: row.service_name.clone(),
+        team_name: row.team_name.clone(),
         service: Some(Reference { id: row.service_id.to_string(), name: row.service_name }),
         team: row.team_id.map(|id| Reference { id: id.to_string(), name: row.team_name.unwrap_or_default() }),
         created_at: Some(stamp(row.created_at)),

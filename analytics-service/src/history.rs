@@ -21,10 +21,11 @@ pub async fn list(
         service_ids: parse_ids("service_id", &request.service_id)?,
         team_ids: parse_ids("team_id", &request.team_id)?,
         severities: convert::severities(&request.severity),
+        urgencies: convert::urgencies(&request.urgency),
         statuses: convert::statuses(&request.status),
+        auto_resolved: request.auto_resolved,
         created_after: convert::time(request.created_after.as_ref()),
         created_before: convert::time(request.created_before.as_ref()),
-        ..Filter::default()
     };
     let page = platform::page!(&request, &["created_at"], "-created_at")?;
     let rows = store::list_records(conn, cx.org, &filter, &page).await?;

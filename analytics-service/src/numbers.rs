@@ -29,6 +29,8 @@ pub async fn summary(
         service_ids: parse_ids("service_id", &request.service_id)?,
         team_ids: parse_ids("team_id", &request.team_id)?,
         severities: convert::severities(&request.severity),
+        urgencies: convert::urgencies(&request.urgency),
+        auto_resolved: request.auto_resolved,
         ..ranged(
             cx.now,
             convert::time(request.created_after.as_ref()),

@@ -103,6 +103,12 @@ pub async fn list_records(
     if !filter.severities.is_empty() {
         query = query.filter(dsl::severity.eq_any(&filter.severities));
     }
+    if !filter.urgencies.is_empty() {
+        query = query.filter(dsl::urgency.eq_any(&filter.urgencies));
+    }
+    if let Some(auto_resolved) = filter.auto_resolved {
+        query = query.filter(dsl::resolved_at.is_not_null().and(dsl::auto_resolved.eq(auto_resolved)));
+    }
     if !filter.statuses.is_empty() {
         query = query.filter(dsl::status.eq_any(&filter.statuses));
     }

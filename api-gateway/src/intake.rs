@@ -154,7 +154,9 @@ async fn read(
     let room = door.room.clone();
     let work = move || {
         let (items, bytes) = read()?;
-        Ok((items, Some(room.hold(org, bytes)?)))
+        // What is small when it is expanded is held as what was sent small is.
+        let held = if bytes > body::SMALL { Some(room.hold(org, bytes)?) } else { None };
+        Ok((items, held))
     };
     door.room.read(org, arriving, work).await?
 }

@@ -169,12 +169,17 @@ fn deps(ground: &Ground, config: &Config, roles: &[Role]) -> anyhow::Result<Deps
     let databases = Databases::new(ground.database.clone());
     let wakes = Wakes::default();
     let bus = PostgresBus::new(databases.open("bus")?, source.clone(), wakes.clone());
-    let max_time = Duration::from_millis(config.grpc.deadline_ms);
     Ok(Deps {
         bus: Arc::new(bus),
         databases,
         directory,
-        door: DoorParts { access, verifier, source: source.clone(), max_time },
+        door: DoorParts {
+            access,
+            verifier,
+            source: source.clone(),
+            max_time: Duration::from_millis(config.grpc.deadline_ms),
+            max_message: config.grpc.body_limit_bytes,
+        },
         lifecycle: Lifecycle::new(),
         secret,
         egress: Egress::new(&config.egress())?,

@@ -78,6 +78,8 @@ pub struct Grpc {
     pub listen: SocketAddr,
     /// The longest that a call may take.
     pub deadline_ms: u64,
+    /// The largest message that whoever is no service may send.
+    pub body_limit_bytes: usize,
 }
 
 /// Section `services`.

@@ -9,6 +9,7 @@ use platform::bus::postgres::PostgresBus;
 use platform::consumer::{self, Log, Position, SeekTo};
 use platform::db::{Db, DbConfig};
 use platform::deps::Databases;
+use platform::error::Kind;
 use platform::source::Source;
 use platform::wake::Wakes;
 
@@ -105,6 +106,9 @@ async fn seek(db: &Db, log: &Log, own: &[&Position], to: To, partition: Option<i
         None => log.behind(at).is_err(),
     };
     let chosen: Vec<&Position> = own.iter().filter(wanted).copied().collect();
+    if let Some(partition) = partition.filter(|_| chosen.is_empty()) {
+        bail!("it has no partition {partition}: see pulseops consumers");
+    }
     let to = match to {
         To::Oldest => SeekTo::Oldest,
         To::Newest => SeekTo::Newest,
@@ -120,14 +124,20 @@ async fn seek(db: &Db, log: &Log, own: &[&Position], to: To, partition: Option<i
 }
 
 async fn list(role: Role, positions: &[Position], bus: &dyn Bus) -> anyhow::Result<()> {
-    let mut logs: BTreeMap<&str, Log> = BTreeMap::new();
+    let mut logs: BTreeMap<&str, Option<Log>> = BTreeMap::new();
     for at in positions {
         if !logs.contains_key(&*at.topic) {
-            logs.insert(&at.topic, Log::read(bus, &at.topic).await?);
+            let log = match Log::read(bus, &at.topic).await {
+                // A bus that was restored empty: each of its consumers is to be seen all the same.
+                Err(error) if error.kind == Kind::NotFound => None,
+                log => Some(log?),
+            };
+            logs.insert(&at.topic, log);
         }
-        let state = match logs[&*at.topic].behind(at) {
-            Ok(behind) => format!("{behind} behind"),
-            Err(error) => format!("stands still: {}", error.detail),
+        let state = match logs[&*at.topic].as_ref().map(|log| log.behind(at)) {
+            Some(Ok(behind)) => format!("{behind} behind"),
+            Some(Err(error)) => format!("stands still: {}", error.detail),
+            None => "stands still: there is no such topic".to_owned(),
         };
         let name = format!("{role}.{}", at.consumer);
         println!("{name:<24} {} {:>2}  at {:<10} {state}", at.topic, at.partition, at.next);

@@ -98,7 +98,17 @@ async fn the_summary_and_the_history_leave_out_the_same() {
     assert_eq!(counts, (5, 1, 1, 3, 2));
     let team_id = vec![six.teams[0].to_string()];
     let of_team = GetSummaryRequest { team_id: team_id.clone(), ..GetSummaryRequest::default() };
-    assert_eq!(six.fixture.summary(&six.fixture.cx, of_team).await.total, 2);
+    let low = vec![Urgency::Low.into()];
+    let rows = [
+        (of_team, 2),
+        (GetSummaryRequest { urgency: low.clone(), ..GetSummaryRequest::default() }, 2),
+        (GetSummaryRequest { auto_resolved: Some(true), ..GetSummaryRequest::default() }, 2),
+        (GetSummaryRequest { auto_resolved: Some(false), ..GetSummaryRequest::default() }, 1),
+    ];
+    for (request, total) in rows {
+        let summary = six.fixture.summary(&six.fixture.cx, request.clone()).await;
+        assert_eq!(summary.total, total, "{request:?}");
+    }
     let all = ListHistoryRequest::default();
     let status = |status: IncidentStatus| vec![status.into()];
     let both = six.services.map(|id| id.to_string()).to_vec();
@@ -107,6 +117,9 @@ async fn the_summary_and_the_history_leave_out_the_same() {
         (ListHistoryRequest { status: status(IncidentStatus::Triggered), ..all.clone() }, vec![4]),
         (ListHistoryRequest { status: status(IncidentStatus::Resolved), ..all.clone() }, vec![1, 2, 6]),
         (ListHistoryRequest { severity: vec![Severity::Low.into()], ..all.clone() }, vec![3]),
+        (ListHistoryRequest { urgency: low, ..all.clone() }, vec![3, 6]),
+        (ListHistoryRequest { auto_resolved: Some(true), ..all.clone() }, vec![2, 6]),
+        (ListHistoryRequest { auto_resolved: Some(false), ..all.clone() }, vec![1]),
         (ListHistoryRequest { team_id, ..all.clone() }, vec![1, 2]),
         (ListHistoryRequest { service_id: both[1..].to_vec(), ..all.clone() }, vec![2, 4, 6]),
         (ListHistoryRequest { service_id: both, ..all.clone() }, vec![1, 2, 3, 4, 6]),

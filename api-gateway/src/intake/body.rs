@@ -19,7 +19,7 @@ use transcode::{Fault, Faults, FieldFault};
 use super::refusal::Refusal;
 
 /// What is read in no time worth mentioning; more goes to a thread of its own.
-const SMALL: usize = 64 << 10;
+pub const SMALL: usize = 64 << 10;
 
 /// A body as it was sent.
 pub struct Sent {

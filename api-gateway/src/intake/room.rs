@@ -41,8 +41,8 @@ impl Room {
         let bodies = (limits.buffer_bytes / limits.body_limit_bytes.max(1)).max(cores).max(ARRIVING_SHARES);
         Self {
             arriving: Stage::new(bodies, bodies.div_ceil(ARRIVING_SHARES)),
-            // Its own work ends soon. That of others stands in line behind no more than this.
-            reading: Stage::new(cores, cores),
+            // A core is left for others, where there is more than one.
+            reading: Stage::new(cores, cores.saturating_sub(1)),
             held: Stage::new(limits.buffer_bytes, limits.buffer_bytes.div_ceil(2)),
         }
     }

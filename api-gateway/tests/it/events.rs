@@ -8,9 +8,7 @@ use proto::time::from_timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::world::{NDJSON, World};
-
-const RESOLVE: &str = "/pulseops.incident.v1.ServiceService/ResolveServices";
+use crate::world::{NDJSON, RESOLVE, World};
 
 fn faults(of: &[(&str, &str)]) -> Vec<(String, String)> {
     of.iter().map(|(field, code)| ((*field).to_owned(), (*code).to_owned())).collect()

@@ -1,8 +1,12 @@
 //! From registration to an event under an integration key, all through REST, with the real auth-service.
 
+use platform::error::Error;
+use platform::rpc::Fault;
 use serde_json::json;
 
 use crate::world::World;
+
+const AUTHENTICATE: &str = "/pulseops.auth.v1.AccessService/Authenticate";
 
 #[tokio::test]
 async fn a_new_organization_sends_its_first_event() {
@@ -29,4 +33,16 @@ async fn a_new_organization_sends_its_first_event() {
     key.post_json("/v1/services", &json!({})).await.problem(403, "permission_denied");
     let other = format!("{}x", made.text_at("/key"));
     world.bearer(other).events(&json!({ "name": "a" })).await.problem(401, "invalid_key");
+}
+
+#[tokio::test]
+async fn what_is_open_to_all_asks_nobody_about_a_token() {
+    let world = World::with_auth().await;
+    let away = Error::unavailable("down", "auth-service is down");
+    world.deps.directory.faults().inject(AUTHENTICATE, 1, Fault::Fail(away));
+    let caller = world.bearer("pok_00000000_nothing");
+    let login = json!({ "email": "ada@example.com", "password": "correct horse battery" });
+    caller.post_json("/v1/auth/login", &login).await.problem(401, "invalid_credentials");
+    assert_eq!(world.deps.directory.faults().waiting(AUTHENTICATE), 1);
+    caller.get("/v1/me").await.problem(503, "down");
 }

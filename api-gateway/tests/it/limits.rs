@@ -9,9 +9,11 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::Method;
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use platform::rpc::Fault;
+use platform::testing::eventually;
 use serde_json::json;
 
-use crate::world::{Answer, Caller, JSON, NDJSON, World};
+use crate::world::{Answer, Caller, JSON, NDJSON, RESOLVE, SOON, World};
 
 fn gzip(text: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -116,8 +118,9 @@ async fn whoever_waits_for_services_keeps_nobody_from_reading() {
     world.service("payment").await;
     let owner = world.user("owner");
     assert_eq!(encoded(&owner, "gzip", gzip(&event("1"))).await.taken(), (1, vec![]));
-    let held = world.hold_services().await;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let faults = world.deps.directory.faults();
+    faults.inject(RESOLVE, cores, Fault::Delay(SOON));
     let waiting: Vec<_> = (0..cores)
         .map(|number| {
             let (caller, body) =
@@ -125,13 +128,27 @@ async fn whoever_waits_for_services_keeps_nobody_from_reading() {
             tokio::spawn(async move { encoded(&caller, "gzip", gzip(&body)).await })
         })
         .collect();
-    world.until_looking_up().await;
+    eventually(SOON, async || (faults.waiting(RESOLVE) == 0).then_some(())).await;
     assert_eq!(encoded(&owner, "gzip", gzip(&event("2"))).await.taken(), (1, vec![]));
-    assert!(waiting.iter().all(|request| !request.is_finished()));
-    held.release().await;
-    for request in waiting {
-        request.await.expect("answered");
-    }
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// What others have sent, and what waits for its services, may fill its room: a few events need none of it.
+#[tokio::test]
+async fn a_small_body_that_is_compressed_needs_no_room() {
+    let intake = IntakeConfig { buffer_bytes: 400_000, ..IntakeConfig::default() };
+    let world = World::with(Config { intake, ..Config::default() }).await;
+    world.service("payment").await;
+    let faults = world.deps.directory.faults();
+    faults.inject(RESOLVE, 2, Fault::Delay(SOON));
+    let large = gzip(&event("x").repeat(5_000));
+    let waiting = [world.stranger(), world.stranger()].map(|stranger| {
+        let large = large.clone();
+        tokio::spawn(async move { encoded(&stranger, "gzip", large).await })
+    });
+    eventually(SOON, async || (faults.waiting(RESOLVE) == 0).then_some(())).await;
+    assert_eq!(encoded(&world.user("owner"), "gzip", gzip(&event("1"))).await.taken(), (1, vec![]));
+    waiting.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 /// One byte that the database cannot store must not decide whether anybody is paged.

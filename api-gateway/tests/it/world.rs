@@ -26,6 +26,8 @@ use uuid::Uuid;
 pub use platform::testing::SOON;
 pub const JSON: &str = "application/json";
 pub const NDJSON: &str = "application/x-ndjson";
+/// How the intake looks services up.
+pub const RESOLVE: &str = "/pulseops.incident.v1.ServiceService/ResolveServices";
 
 const INCIDENT: Migrations = Migrations { owner: incident_service::NAME, dir: &incident_service::MIGRATIONS };
 const AUTH: Migrations = Migrations { owner: auth_service::NAME, dir: &auth_service::MIGRATIONS };
@@ -167,17 +169,8 @@ impl World {
 
     /// Waits until an append has reached the database and waits there.
     pub async fn until_appending(&self) {
-        self.until_locked(APPEND).await;
-    }
-
-    /// Waits until somebody looks services up in the database and waits there.
-    pub async fn until_looking_up(&self) {
-        self.until_locked("%services%").await;
-    }
-
-    async fn until_locked(&self, query: &str) {
         let admin = self.db.admin().await;
-        let sql = waiting("pid", query);
+        let sql = waiting("pid", APPEND);
         eventually(SOON, async || admin.query(&sql, &[]).await.expect("the activity").pop().map(drop)).await;
     }
 

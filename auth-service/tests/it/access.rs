@@ -5,7 +5,9 @@ use platform::rpc::{self, Fault};
 use proto::api::v1::Role;
 use proto::auth::v1 as pb;
 
-use crate::world::{World, code, field, inner, org_of, user_of};
+use crate::world::{World, code, field, inner, org_of, user_of, with_bearer};
+
+const AUTHENTICATE: &str = "/pulseops.auth.v1.AccessService/Authenticate";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_services_ask() {
@@ -86,6 +88,18 @@ async fn a_token_is_confirmed_while_it_says_the_truth() {
     let cx = Ctx::new(world.deps.source.clone(), ended, org);
     inner(world.sessions().logout(rpc::request(&cx, pb::LogoutRequest {})).await);
     assert!(!confirm(Role::Owner, sid).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_open_to_all_asks_nobody_about_a_token() {
+    let world = World::new().await;
+    let down = Fault::Fail(Error::unavailable("down", "auth-service is down"));
+    world.deps.directory.faults().inject(AUTHENTICATE, 1, down);
+    let jwks = with_bearer("pok_00000000_nothing", pb::GetJwksRequest {});
+    inner(world.sessions().get_jwks(jwks).await);
+    assert_eq!(world.deps.directory.faults().waiting(AUTHENTICATE), 1);
+    let refused = world.me("pok_00000000_nothing").await;
+    assert_eq!(code(refused), (StatusCode::SERVICE_UNAVAILABLE, "down"));
 }
 
 /// Nobody tells the door that the session ended; it asks after 30 s of silence.

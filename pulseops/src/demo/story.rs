@@ -201,8 +201,8 @@ async fn show_timeline(cast: &Cast, incident_id: &str, number: i64, mttr: i64) -
         .ada
         .until("the last timeline entry", &path, |answer| {
             let items = answer["items"].as_array()?;
-            let told = items.iter().filter(|entry| entry["kind"] == "notified").count();
-            (told >= 2 && items.iter().any(|entry| entry["kind"] == "resolved")).then(|| items.clone())
+            let of = |kind: &str| items.iter().filter(|entry| entry["kind"] == kind).count();
+            (of("notified") >= 2 && of("escalated") >= 1 && of("resolved") >= 1).then(|| items.clone())
         })
         .await?;
     timeline(&entries);

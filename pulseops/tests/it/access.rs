@@ -14,12 +14,14 @@ use crate::support::client::{Answer, Client, items};
 use crate::world::TestPlatform;
 
 /// Operations whose permission a viewer holds and that are refused all the same, by the row.
-const OWN_ROWS_ONLY: [(&str, &str); 5] = [
+const OWN_ROWS_ONLY: [(&str, &str); 7] = [
     ("create_contact_method", "everybody keeps their own addresses"),
     ("get_contact_method", "everybody keeps their own addresses"),
     ("list_contact_methods", "everybody keeps their own addresses"),
     ("update_contact_method", "everybody keeps their own addresses"),
     ("delete_contact_method", "everybody keeps their own addresses"),
+    ("send_contact_method_code", "everybody keeps their own addresses"),
+    ("verify_contact_method", "everybody keeps their own addresses"),
 ];
 
 /// The operations of the REST face; those that end sessions come last.

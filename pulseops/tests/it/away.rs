@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use tokio_postgres::Client as Admin;
 
 use crate::contract::contract;
-use crate::support::client::{id, text};
+use crate::support::client::{JSON, id, text};
 use crate::support::story::{Cast, failure, keys, time_to_resolve};
-use crate::world::{TestPlatform, config};
+use crate::world::TestPlatform;
 
 const LEVEL: Duration = Duration::from_secs(600);
 /// Longer than an answer about a team is trusted.
@@ -51,9 +51,7 @@ fn three(db: &TestDb) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_the_bus_people_go_on_and_everything_is_told_once_when_it_is_back() {
-    let mut config = config();
-    config.gateway.request_timeout_ms = 3_000;
-    let platform = TestPlatform::with(config).await;
+    let platform = TestPlatform::start().await;
     let receiver = Receiver::start().await;
     let cast = Cast::set_up(&platform.nobody, &receiver, level_ms()).await;
     cast.report(json!([failure(), failure(), failure()])).await;
@@ -63,7 +61,8 @@ async fn without_the_bus_people_go_on_and_everything_is_told_once_when_it_is_bac
 
     let silence = Silence::of_the_bus(&platform.db).await;
     let events = three(&platform.db);
-    let refused = cast.ada.post("/v1/events", events.clone()).await;
+    let impatient = [JSON, ("grpc-timeout", "2S")];
+    let refused = cast.ada.send(Method::POST, "/v1/events", &impatient, Some(events.to_string())).await;
     assert!(matches!(refused.status, 503 | 504), "2xx means durable: {} {}", refused.status, refused.text);
     cast.ada.post(&format!("{first}/acknowledge"), json!({})).await.expect(200);
     let resolved = cast.ada.post(&format!("{first}/resolve"), json!({})).await.expect(200);
@@ -77,10 +76,7 @@ async fn without_the_bus_people_go_on_and_everything_is_told_once_when_it_is_bac
     silence.end().await;
 
     // The client repeats what it has no 2xx for; whether it was written meanwhile does not matter.
-    cast.ada
-        .send(Method::POST, "/v1/events", &[("content-type", "application/json")], Some(events.to_string()))
-        .await
-        .expect(202);
+    cast.ada.post("/v1/events", events).await.expect(202);
     receiver.nth("/ada", 3).await;
     platform.settle().await;
     let incidents = cast.incidents().await;

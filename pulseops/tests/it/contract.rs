@@ -89,6 +89,6 @@ fn every_operation_says_who_may_call_it() {
 
 #[test]
 fn topics_are_as_checked_in() {
-    use proto::topics::{AUTH, EVENTS, INCIDENTS};
-    insta::assert_debug_snapshot!("topics", [EVENTS, INCIDENTS, AUTH]);
+    use proto::topics::{AUDIT, AUTH, EVENTS, INCIDENTS};
+    insta::assert_debug_snapshot!("topics", [EVENTS, INCIDENTS, AUTH, AUDIT]);
 }

@@ -16,6 +16,8 @@ pub struct Fixture {
     pub other: User,
     /// By the part of the path before the variable, for example `teams`.
     ids: HashMap<&'static str, String>,
+    /// The path of each POST that made something, and the Location that it answered.
+    pub created: Vec<(String, Option<String>)>,
 }
 
 impl Fixture {
@@ -23,23 +25,20 @@ impl Fixture {
         let owner = platform.register().await;
         let viewer = owner.colleague("Vera", "viewer").await;
         let other = platform.nobody.register("Otto").await;
+        let mut created = Vec::new();
         let mut ids = HashMap::from([("users", owner.id.clone()), ("members", owner.id.clone())]);
         for (kind, path, body) in configuration(&owner) {
             let path = path.replace("{service}", ids.get("services").map_or("", String::as_str));
             let body = fill(body, &ids);
-            let made = owner.create(&path, body).await;
+            let made = made(&owner, path, body, &mut created).await;
             // Keys are shown beside what is kept of them.
             let resource = made.get("api_key").unwrap_or(&made);
             ids.insert(kind, id(resource));
         }
         let member = json!({"user_id": owner.id});
         owner.create(&format!("/v1/teams/{}/members", ids["teams"]), member).await;
-        let incident = id(&owner
-            .create(
-                "/v1/incidents",
-                json!({"title": "Slow", "severity": "high", "service_id": ids["services"]}),
-            )
-            .await);
+        let body = json!({"title": "Slow", "severity": "high", "service_id": ids["services"]});
+        let incident = id(&made(&owner, "/v1/incidents".to_owned(), body, &mut created).await);
         for (kind, path) in [
             ("alerts", format!("/v1/incidents/{incident}/alerts")),
             ("runs", format!("/v1/runs?incident_id={incident}")),
@@ -50,7 +49,7 @@ impl Fixture {
         }
         ids.insert("incidents", incident);
         ids.insert("dead-letters", dead_letter(platform, &owner).await);
-        Self { owner, viewer, other, ids }
+        Self { owner, viewer, other, ids, created }
     }
 
     /// The path of `operation`, its variables replaced by things of the first tenant.
@@ -88,6 +87,13 @@ impl Fixture {
     pub fn ids(&self) -> impl Iterator<Item = (&'static str, &String)> {
         self.ids.iter().map(|(kind, id)| (*kind, id))
     }
+}
+
+async fn made(owner: &User, path: String, body: Value, created: &mut Vec<(String, Option<String>)>) -> Value {
+    let answer = owner.post(&path, body).await;
+    let location = answer.headers.get("location").map(|it| it.to_str().expect("a path").to_owned());
+    created.push((path, location));
+    answer.expect(201)
 }
 
 fn configuration(owner: &User) -> Vec<(&'static str, String, Value)> {

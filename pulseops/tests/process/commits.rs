@@ -19,10 +19,10 @@ const ON_THE_WAY: i64 = 5;
 /// analytics-service writes its record beside the way: it stops before its first commit, so that what is left
 /// is the way.
 const STOPPED: (&str, &str) = ("PULSEOPS_FAILPOINTS", "consumer.before_commit.history=pause");
-/// Leases are renewed meanwhile: the least of so many tries is the way itself.
-const TRIES: usize = 10;
-/// So many looks without a commit, 10 ms apart.
-const QUIET_LOOKS: u32 = 10;
+/// Leases are renewed meanwhile: the first of so many tries that nothing disturbs is the way itself.
+const TRIES: usize = 100;
+/// So many looks without a commit, 10 ms apart. A try that begins too early counts too much, and another follows.
+const QUIET_LOOKS: u32 = 5;
 
 /// How many writing transactions have ended so far; looking takes none.
 async fn mark(admin: &Admin) -> i64 {
@@ -77,10 +77,15 @@ async fn from_the_event_to_the_page_in_five_commits() {
     let mut least = i64::MAX;
     for number in 0..TRIES {
         let before = quiet(&admin).await;
+        // An earlier page that was told again.
+        while marks.try_recv().is_ok() {}
         let event = json!({"service": "payment", "name": "x", "dedup_key": format!("k{number}")});
         ada.post("/v1/events", event).await.expect(202);
         let arrived = tokio::time::timeout(SOON, marks.recv()).await.expect("a page").expect("a mark");
         least = least.min(arrived - before);
+        if least <= ON_THE_WAY {
+            break;
+        }
     }
     assert_eq!(least, ON_THE_WAY, "commits from the event to the page");
     process.kill().await;

@@ -1,7 +1,7 @@
 //! A deployment on this machine: a data directory, ports, and the real binary.
 
 use std::fs::Permissions;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{ExitStatus, Output, Stdio};
@@ -16,9 +16,10 @@ use tokio::process::{Child, Command};
 use tokio_postgres::{Client as Admin, NoTls};
 
 use crate::support::client::Client;
+use crate::support::ports::free;
 
 /// From nothing to ready, on a machine that tests other things meanwhile; and the longest drain.
-const START: Duration = Duration::from_secs(40);
+pub const START: Duration = Duration::from_secs(40);
 
 pub struct Home {
     dir: TempDir,
@@ -106,6 +107,11 @@ impl Home {
         Client::new(format!("http://{}", self.rest))
     }
 
+    /// What Prometheus would read.
+    pub async fn metrics(&self) -> String {
+        Client::new(format!("http://{}", self.grpc)).get("/metrics").await.text
+    }
+
     /// A connection to the private database of the running process.
     pub async fn admin(&self) -> Admin {
         let environment = self.settings().into_iter().collect();
@@ -153,10 +159,4 @@ impl Process {
     pub async fn ended(&mut self) -> ExitStatus {
         tokio::time::timeout(START, self.0.wait()).await.expect("it ends").expect("its status")
     }
-}
-
-/// A port that was free a moment ago.
-pub fn free() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound")
 }

@@ -9,4 +9,3 @@ mod commits;
 mod demo;
 mod home;
 mod kill;
-mod page;

@@ -8,6 +8,7 @@ use reqwest::Method;
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
+pub const JSON: (&str, &str) = ("content-type", "application/json");
 pub const PASSWORD: &str = "correct horse battery staple";
 pub use platform::testing::SOON;
 
@@ -71,6 +72,18 @@ impl Client {
         headers: &[(&str, &str)],
         body: Option<String>,
     ) -> Answer {
+        let answer = self.try_send(method.clone(), path, headers, body).await;
+        answer.unwrap_or_else(|error| panic!("{method} {path}: {error:?}"))
+    }
+
+    /// For whoever may end before it has answered.
+    pub async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> reqwest::Result<Answer> {
         let mut request = self.http.request(method.clone(), format!("{}{path}", self.base));
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
@@ -81,15 +94,13 @@ impl Client {
         if let Some(body) = body {
             request = request.body(body);
         }
-        let request_line = format!("{method} {path}");
-        let response = request.send().await.unwrap_or_else(|error| panic!("{request_line}: {error:?}"));
+        let response = request.send().await?;
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        let text = response.text().await.unwrap_or_default();
-        Answer { request: request_line, status, headers, text }
+        Ok(Answer { request: format!("{method} {path}"), status, headers, text: response.text().await? })
     }
 
     pub async fn json(&self, method: Method, path: &str, body: &Value) -> Answer {
-        self.send(method, path, &[("content-type", "application/json")], Some(body.to_string())).await
+        self.send(method, path, &[JSON], Some(body.to_string())).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -2,4 +2,5 @@
 #![allow(dead_code, reason = "each of the two uses a part")]
 
 pub mod client;
+pub mod ports;
 pub mod story;

@@ -85,13 +85,14 @@ impl Cast {
             .await
     }
 
-    /// Waits until every delivery about the incident has ended and gives them.
-    pub async fn ended_deliveries(&self, incident: &str) -> Vec<Value> {
+    /// Waits until so many deliveries about the incident have arrived and gives all there are.
+    pub async fn delivered(&self, incident: &str, count: usize) -> Vec<Value> {
         let path = format!("/v1/notifications?incident_id={incident}");
         self.ada
             .until(&path, |list| {
                 let sent = list["items"].as_array()?;
-                (!sent.is_empty() && sent.iter().all(|one| one["status"] != "pending")).then(|| sent.clone())
+                let delivered = sent.iter().filter(|one| one["status"] == "delivered").count();
+                (delivered == count).then(|| sent.clone())
             })
             .await
     }
@@ -107,12 +108,12 @@ impl Cast {
     }
 }
 
-/// `at_least` failed charges within a minute are a critical incident.
+/// `at_least` failed charges within ten minutes, longer than any restart takes, are a critical incident.
 pub fn rule(service: &str, at_least: i32) -> Value {
     json!({
         "slug": "charges-fail", "name": "Charges fail", "service_id": service,
         "selection": "event.name == \"charge.failed\"",
-        "condition": {"count": {"at_least": at_least, "window_ms": 60_000}},
+        "condition": {"count": {"at_least": at_least, "window_ms": 600_000}},
         "severity": "critical", "title": "Charges fail on {service}",
     })
 }

@@ -214,10 +214,12 @@ impl<'c> Page<'_, 'c> {
     }
 
     fn response_headers(&self) -> Map<String, Value> {
-        let creates = self.creates() && self.operation.descriptor().name().starts_with("Create");
+        let routes = &mut self.contract.routes.iter();
+        let route = routes.find(|route| std::ptr::eq(self.contract.operation_of(route), self.operation));
+        let located = route.is_some_and(|route| route.location.is_some());
         let headers = [
             (self.operation.etag() && self.operation.status() != 204, "ETag", "ETag"),
-            (creates, "Location", "Location"),
+            (located, "Location", "Location"),
             (self.operation.idempotent(), "Idempotency-Replayed", "IdempotencyReplayed"),
         ];
         let present = headers.into_iter().filter(|(present, ..)| *present);

@@ -17,7 +17,7 @@ pub(crate) enum LocationPart {
 }
 
 impl Location {
-    /// The matching Get's path with the answer's values; without a Get the collection's path and the id.
+    /// The matching Get's path with the answer's values; nothing without a Get, for nothing answers there.
     pub(super) fn plan(
         operation: &Operation,
         operations: &[Operation],
@@ -38,12 +38,7 @@ impl Location {
                 && other.descriptor.name().strip_prefix("Get") == Some(thing)
                 && other.is_documented()
         });
-        let template = get.and_then(|get| get.http.as_ref()).map(|binding| &binding.template);
-        let Some(template) = template else {
-            let mut parts = parts(operation.http.as_ref()?.template.segments(), &value)?;
-            parts.push(answer_field(plans, answer, "id")?);
-            return Some(Self(parts));
-        };
+        let template = &get?.http.as_ref()?.template;
         let id = |name: &str| value(name).or_else(|| answer_field(plans, answer, "id"));
         parts(template.segments(), &id).map(Self)
     }
