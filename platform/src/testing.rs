@@ -51,6 +51,7 @@ pub struct TestDb {
     server: Server,
     name: String,
     source: Source,
+    connections: usize,
     pools: Mutex<HashMap<String, Db>>,
 }
 
@@ -65,7 +66,13 @@ impl TestDb {
         let server = Server::shared().await;
         let name = name_of_test();
         server.clone_template(services, &name).await;
-        Self { server, name, source: Source::system(), pools: Mutex::default() }
+        Self { server, name, source: Source::system(), connections: POOL, pools: Mutex::default() }
+    }
+
+    /// With so many connections in each pool.
+    pub fn with_connections(mut self, connections: usize) -> Self {
+        self.connections = connections;
+        self
     }
 
     /// Its name on the server.
@@ -81,7 +88,11 @@ impl TestDb {
     /// Configuration of pools to it.
     pub fn config(&self) -> DbConfig {
         let patient = SOON.as_millis() as u64;
-        DbConfig { max_connections: POOL, acquire_timeout_ms: patient, ..DbConfig::new(self.url()) }
+        DbConfig {
+            max_connections: self.connections,
+            acquire_timeout_ms: patient,
+            ..DbConfig::new(self.url())
+        }
     }
 
     /// The pool of `service`; the same one every time.

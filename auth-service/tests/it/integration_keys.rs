@@ -125,7 +125,9 @@ async fn without_incident_service_no_key_is_made_and_those_that_are_work() {
     assert_eq!(list(&world, &owner, &keyless).await.expect("nobody says that it does not exist"), []);
     let refused = create(&world, &owner, &payment).await;
     assert_eq!(code(refused), (StatusCode::SERVICE_UNAVAILABLE, "down"));
-    assert_eq!(world.actions(owner.org).await, ["api_key.created"], "nothing is half made");
+    let mut actions = world.actions(owner.org).await;
+    actions.retain(|action| action.starts_with("api_key."));
+    assert_eq!(actions, ["api_key.created"], "nothing is half made");
     assert_eq!(list(&world, &owner, &payment).await.expect("listed").len(), 1);
     world.deps.door.verifier.verify(&made.key).await.expect("a good key");
 }

@@ -66,6 +66,12 @@ impl World {
         Self::build(config, company).await
     }
 
+    /// With so many connections to its database.
+    pub async fn with_connections(connections: usize) -> Self {
+        let company = Company::shared().await;
+        Self::on(TestDb::with(&[OURS]).await.with_connections(connections), quick(), company).await
+    }
+
     /// For tests with failpoints.
     pub async fn alone() -> Self {
         let company = Company::alone().await;
