@@ -22,6 +22,8 @@ ALTER TABLE outbox ALTER COLUMN frame SET STORAGE EXTERNAL;
 CREATE INDEX outbox_unsent_idx ON outbox (id) WHERE sent_at IS NULL;
 -- Rows that the bus refuses: later events of their aggregates wait for them. Almost always empty.
 CREATE INDEX outbox_held_idx ON outbox (aggregate_id, id) WHERE held_at IS NOT NULL;
+-- The oldest of them is asked for in every round: without this the planner may look for it among the sent ones.
+CREATE INDEX outbox_held_id_idx ON outbox (id) WHERE held_at IS NOT NULL;
 -- Consumers ignore a version that they have applied: a second event under one version would be lost, so it is refused here.
 CREATE UNIQUE INDEX outbox_aggregate_version_key ON outbox (aggregate_id, version, topic) WHERE version > 0;
 

@@ -1,3 +1,4 @@
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
@@ -57,6 +58,14 @@ impl Breaks {
         Ok(())
     }
 
+    /// Waits for `answer`, the database's as a rule: what that takes is no work of the batch.
+    pub async fn waiting<T>(&mut self, answer: impl Future<Output = T>) -> T {
+        self.work += self.worked.elapsed();
+        let answer = answer.await;
+        self.worked = Instant::now();
+        answer
+    }
+
     /// Whether the batch is to end here, with the records that were worked on:
     /// [`After::of_first`](super::After::of_first). Nothing is lost by it, so a slow machine may end
     /// batches early.
@@ -75,5 +84,28 @@ mod tests {
         assert!(Breaks { work: long, ..Breaks::of_batch() }.enough());
         assert!(!Breaks { limit: Duration::from_secs(60), work: long, ..Breaks::of_batch() }.enough());
         assert!(!Breaks { work: Duration::from_secs(60), ..Breaks::begin() }.enough());
+    }
+
+    #[tokio::test]
+    async fn what_is_waited_for_is_no_work() {
+        let began = Instant::now();
+        let mut breaks = Breaks::of_batch();
+        let (asked, told) = breaks
+            .waiting(async {
+                let asked = Instant::now();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                (asked, Instant::now())
+            })
+            .await;
+        assert!(breaks.work <= asked - began, "before the wait");
+        assert!(breaks.worked >= told, "behind it");
+    }
+
+    #[tokio::test]
+    async fn work_before_a_wait_counts() {
+        let mut breaks = Breaks::of_batch();
+        std::thread::sleep(BATCH + Duration::from_millis(1));
+        breaks.waiting(async {}).await;
+        assert!(breaks.enough());
     }
 }

@@ -103,9 +103,10 @@ pub(super) async fn claim(
     Ok(Found { claims: rows.into_iter().filter_map(Row::claim).collect(), next_in })
 }
 
-/// How many rows a look goes through to see whose turn it may be. When more are due, it goes from one
-/// organization to the next instead: a backlog of one must not be walked to get to another.
-const WALK: usize = 256;
+/// How many rows a look goes through to see whose turn it may be: more than a few processes hold in an
+/// ordinary storm. When more are due, it goes from one organization to the next instead, through all that
+/// have unfinished rows: a backlog of one must not be walked to get to another.
+const WALK: usize = 1_024;
 
 /// Each organization's oldest rows are found by its own end of the index `(org_id, due_at)`. `ANY` of
 /// one keeps the planner from the index on `due_at`, which holds them in the right order, too, but
@@ -116,7 +117,7 @@ fn statement(Lane { table, only }: Lane) -> String {
             SELECT $1::timestamptz AS low, $2::uuid AS turn, $3::int8 AS each, $4::uuid[] AS orgs, $5::int8[] AS rooms
         ),
         walk AS MATERIALIZED (
-            SELECT t.org_id FROM {table} t
+            SELECT t.org_id, (t.lease_until IS NULL OR t.lease_until < pulseops.now()) AS free FROM {table} t
             WHERE t.due_at >= (SELECT low FROM given) AND t.due_at <= pulseops.now() AND ({only})
             ORDER BY t.due_at LIMIT {WALK}
         ),
@@ -135,7 +136,7 @@ fn statement(Lane { table, only }: Lane) -> String {
             ) next WHERE NOT next.wrapped OR next.org_id <= g.turn
         ),
         orgs AS (
-            (SELECT w.org_id FROM walk w, given g WHERE (SELECT count(*) FROM walk) < {WALK}
+            (SELECT w.org_id FROM walk w, given g WHERE w.free AND (SELECT count(*) FROM walk) < {WALK}
              GROUP BY w.org_id, g.turn ORDER BY w.org_id <= g.turn, w.org_id)
             UNION ALL
             SELECT org_id FROM with_rows WHERE step > 0

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::claims::{self, Found, Lane};
-use super::slots::{Kind, Room, Slots, Taken};
+use super::slots::{Kind, Left, Room, Slots, Taken};
 use super::{Claim, Handle, LEASE_LOST, Work, wake_name};
 use crate::consumer::panic_text;
 use crate::ctx::OrgId;
@@ -52,8 +52,8 @@ pub struct Driver<W> {
     bound_at: Instant,
     /// The organization that the last look ended with.
     turn: OrgId,
-    /// Rows may have been left because there was no slot for them.
-    left: bool,
+    /// Whose rows the last look may have left.
+    left: Left,
     look_at: Instant,
     failures: u32,
 }
@@ -94,7 +94,7 @@ impl<W: Work> Driver<W> {
             low: DateTime::<Utc>::MIN_UTC,
             bound_at: now,
             turn: OrgId(Uuid::nil()),
-            left: false,
+            left: Left::default(),
             look_at: now,
             failures: 0,
         }
@@ -176,7 +176,8 @@ impl<W: Work> Driver<W> {
         if let Some((Claim { org, .. }, kind)) = self.started.remove(&id) {
             self.taken.give_back(org, kind);
             let others_wait = self.handle.queue().others_wait(org);
-            if self.left && self.failures == 0 && self.taken.is_worth_a_look(org, others_wait) {
+            let more = self.left.may_be_of(org) && self.taken.is_worth_a_look(org, others_wait);
+            if more && self.failures == 0 {
                 self.look_at = Instant::now();
             }
         }
@@ -215,8 +216,7 @@ impl<W: Work> Driver<W> {
             self.bound_at = Instant::now() + BOUND_EVERY;
         }
         let Found { claims, next_in } = look.found;
-        let used_up = look.room.is_used_up(&claims);
-        self.left = used_up || look.room.has_none_for_some();
+        self.left = look.room.left_by(&claims);
         let in_turn = |org: &OrgId| (*org <= self.turn, *org);
         self.turn = claims.iter().map(|claim| claim.org).max_by_key(in_turn).unwrap_or(self.turn);
         metrics::counter!("pulseops_leased_claims_total", "work" => W::NAME).increment(claims.len() as u64);
@@ -228,7 +228,8 @@ impl<W: Work> Driver<W> {
                 self.handle.queue().push(claim, Kind::Due);
             }
         }
-        let pause = if used_up { Duration::ZERO } else { next_in.unwrap_or(LOOK_EVERY).min(LOOK_EVERY) };
+        let again = self.left.look_again;
+        let pause = if again { Duration::ZERO } else { next_in.unwrap_or(LOOK_EVERY).min(LOOK_EVERY) };
         self.look_at = Instant::now() + pause;
     }
 

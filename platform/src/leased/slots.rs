@@ -1,6 +1,6 @@
 //! Who may start how many steps.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Claim;
 use crate::ctx::OrgId;
@@ -44,22 +44,40 @@ pub(super) struct Room {
 }
 
 impl Room {
-    /// Whether rows may have been left because there was no more room for them.
-    pub(super) fn is_used_up(&self, claims: &[Claim]) -> bool {
+    /// Whose rows may have been left because there was no more room for them.
+    pub(super) fn left_by(&self, claims: &[Claim]) -> Left {
         let mut counts: HashMap<OrgId, usize> = HashMap::new();
         for claim in claims {
             *counts.entry(claim.org).or_default() += 1;
         }
-        claims.len() >= self.all || counts.iter().any(|(org, count)| *count >= self.room_of(*org))
-    }
-
-    /// Whether an organization gets nothing by this look.
-    pub(super) fn has_none_for_some(&self) -> bool {
-        self.of.values().any(|room| *room == 0)
+        let used_up =
+            counts.iter().filter(|(org, count)| **count >= self.room_of(**org)).map(|(org, _)| *org);
+        let used_up: HashSet<OrgId> = used_up.collect();
+        let anybodys = claims.len() >= self.all;
+        let look_again = anybodys || !used_up.is_empty();
+        let none = self.of.iter().filter(|(_, room)| **room == 0).map(|(org, _)| *org);
+        Left { anybodys, of: none.chain(used_up).collect(), look_again }
     }
 
     fn room_of(&self, org: OrgId) -> usize {
         self.of.get(&org).copied().unwrap_or(self.each)
+    }
+}
+
+/// Rows that a look may have left for lack of room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Left {
+    /// Of any organization.
+    anybodys: bool,
+    /// Of these.
+    of: HashSet<OrgId>,
+    /// It took what it could: another one may find more at once.
+    pub(super) look_again: bool,
+}
+
+impl Left {
+    pub(super) fn may_be_of(&self, org: OrgId) -> bool {
+        self.anybodys || self.of.contains(&org)
     }
 }
 
@@ -244,12 +262,18 @@ mod tests {
     }
 
     #[test]
-    fn room_is_used_up_when_one_organization_got_all_that_it_may() {
+    fn rows_are_left_of_those_who_got_all_that_they_may() {
         let claim = |number| Claim { org: org(number), id: Uuid::nil(), epoch: 1, attempts: 1 };
         let room = Room { all: 4, each: 2, of: [(org(1), 1), (org(2), 0)].into() };
-        assert!(!room.is_used_up(&[]) && !room.is_used_up(&[claim(3)]));
-        for claims in [vec![claim(1)], vec![claim(3); 2], (3..7).map(claim).collect()] {
-            assert!(room.is_used_up(&claims), "{claims:?}");
+        for claims in [vec![], vec![claim(3)]] {
+            let left = room.left_by(&claims);
+            assert!(!left.look_again && left.may_be_of(org(2)) && !left.may_be_of(org(1)), "{claims:?}");
         }
+        for (claims, whose) in [(vec![claim(1)], 1), (vec![claim(3); 2], 3)] {
+            let left = room.left_by(&claims);
+            assert!(left.look_again && left.may_be_of(org(whose)) && !left.may_be_of(org(4)), "{claims:?}");
+        }
+        let left = room.left_by(&(3..7).map(claim).collect::<Vec<_>>());
+        assert!(left.look_again && left.may_be_of(org(9)), "no slot for anybody");
     }
 }

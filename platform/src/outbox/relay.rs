@@ -162,10 +162,13 @@ impl Relay {
         let mut connection = self.db.connection().await?;
         let held: Vec<Waiting> = sql(HELD).bind::<BigInt, _>(HELD_AT_ONCE).load(&mut connection).await?;
         drop(connection);
-        let mut freed = 0;
+        let (mut freed, mut all_tried) = (0, true);
         for Waiting { id, .. } in &held {
             match self.bus.relay(&self.db, Pick::One { id: *id }).await {
-                Ok(relayed) => freed += relayed.rows,
+                Ok(relayed) => {
+                    freed += relayed.rows;
+                    all_tried &= relayed.leader;
+                }
                 // It says nothing of this row, and the next one would only wait for the same.
                 Err(error) if error.is_retryable() => {
                     tracing::warn!(service = self.db.service(), outbox.id = id, error = %error.chain(), "not tried again");
@@ -178,7 +181,7 @@ impl Relay {
             }
         }
         self.count("pulseops_relay_rows_total", freed);
-        self.try_held = freed > 0 && held.len() as i64 == HELD_AT_ONCE;
+        self.try_held = !all_tried || (freed > 0 && held.len() as i64 == HELD_AT_ONCE);
         Ok(freed > 0)
     }
 

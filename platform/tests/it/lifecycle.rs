@@ -90,9 +90,9 @@ async fn who_does_not_end_in_time_is_aborted() {
     assert_eq!(failure, Failure::Aborted { tasks: vec!["stubborn".to_owned()] });
 }
 
-/// What the other process of the test below does: it would end in an hour.
+/// What the other process of the test below does: without the second signal it would end much later.
 async fn end_at_the_second_signal(dir: &Path) {
-    let life = Lifecycle::with_patience(Duration::from_secs(3600));
+    let life = Lifecycle::with_patience(4 * SOON);
     life.spawn(Stage::Consumers, "stubborn", |_| pending::<Result<()>>());
     let told = dir.join("ending");
     life.spawn(Stage::Listeners, "listener", async move |token| {

@@ -48,12 +48,10 @@ async fn every_change_is_in_the_audit_with_who_made_it() {
     let admin = platform.admin().await;
     let sql = "SELECT action, before IS NOT NULL, after IS NOT NULL, concat(before, after) FROM pulseops_auth.audit \
         WHERE subject_kind = ANY ($1) AND actor_kind = 'user' AND actor_id = $2::text::uuid ORDER BY action";
-    let rows = eventually(SOON, async || {
-        let rows = admin.query(sql, &[&kinds.as_slice(), &ada.id]).await.expect("the audit");
-        (rows.len() >= expected.len()).then_some(rows)
-    })
-    .await;
+    let rows = async || admin.query(sql, &[&kinds.as_slice(), &ada.id]).await.expect("the audit");
+    eventually(SOON, async || (rows().await.len() >= expected.len()).then_some(())).await;
     platform.settle().await;
+    let rows = rows().await;
     let actions: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(actions, expected);
     for row in rows {

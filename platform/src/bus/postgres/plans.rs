@@ -58,26 +58,42 @@ async fn filled(setup: &str) -> (TestDb, Client) {
     (db, client)
 }
 
-#[tokio::test]
-async fn the_relay_looks_at_what_is_unsent() {
-    let (_db, client) = filled(
-        "INSERT INTO pulseops_bare.outbox
+/// Of 20,200 rows those above `held_above` are held.
+fn outbox(held_above: i32, analyze: &str) -> String {
+    format!(
+        "ALTER TABLE pulseops_bare.outbox SET (autovacuum_enabled = off);
+         INSERT INTO pulseops_bare.outbox
              (aggregate_id, version, topic, partition, key, type, org_id, depth, frame, created_at, sent_at, held_at)
          SELECT 'a' || n % 500, n, 't', 0, '', 'x', gen_random_uuid(), 0, 'frame', now(),
-             CASE WHEN n <= 20000 THEN now() END, CASE WHEN n > 20200 THEN now() END
+             CASE WHEN n <= 20000 THEN now() END, CASE WHEN n > {held_above} THEN now() END
          FROM generate_series(1, 20203) n;
-         ANALYZE pulseops_bare.outbox;
+         {analyze};
          SET search_path = pulseops_bare, pulseops;
-         SET ROLE pulseops_bare",
+         SET ROLE pulseops_bare"
     )
-    .await;
-    let indexes = ["outbox_unsent_idx", "outbox_held_idx", "outbox_pkey"];
+}
+
+#[tokio::test]
+async fn the_relay_looks_at_what_is_unsent() {
+    let (_db, client) = filled(&outbox(20_200, "ANALYZE pulseops_bare.outbox")).await;
+    let indexes = ["outbox_unsent_idx", "outbox_held_id_idx", "outbox_pkey"];
     let waiting = ["20001", "9223372036854775807", "false", "1000", "4194304", "1048576", "1000"];
     assert_by_index(&plan(&client, RELAY, &waiting).await, "outbox", &indexes);
     let from_the_beginning = ["0", "9223372036854775807", "false", "1000", "4194304", "1048576", "1000"];
     assert_by_index(&plan(&client, RELAY, &from_the_beginning).await, "outbox", &indexes);
     let one = ["20202", "20202", "true", "1", "4194304", "1048576", "1"];
-    assert_by_index(&plan(&client, RELAY, &one).await, "outbox", &["outbox_held_idx"]);
+    assert_by_index(&plan(&client, RELAY, &one).await, "outbox", &["outbox_held_id_idx"]);
+}
+
+/// Among those that are sent it would be found last.
+#[tokio::test]
+async fn the_relay_finds_the_oldest_held_row_whatever_is_known_of_the_table() {
+    for (held_above, analyze) in [(20_200, ""), (18_000, "ANALYZE pulseops_bare.outbox")] {
+        let (_db, client) = filled(&outbox(held_above, analyze)).await;
+        let waiting = ["20001", "9223372036854775807", "false", "1000", "4194304", "1048576", "1000"];
+        let nodes = plan(&client, RELAY, &waiting).await;
+        assert!(nodes.iter().any(|node| node.2 == "outbox_held_id_idx"), "{analyze}: {nodes:?}");
+    }
 }
 
 #[tokio::test]

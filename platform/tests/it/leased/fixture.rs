@@ -24,7 +24,7 @@ const TABLE: &str = "
 CREATE TABLE pulseops_bare.jobs (
     org_id uuid NOT NULL, id uuid NOT NULL, kind text NOT NULL, steps int4 NOT NULL DEFAULT 0,
     due_at timestamptz, lease_until timestamptz, epoch int8 NOT NULL DEFAULT 0, attempts int4 NOT NULL DEFAULT 0,
-    CONSTRAINT jobs_pkey PRIMARY KEY (org_id, id));
+    CONSTRAINT jobs_pkey PRIMARY KEY (org_id, id)) WITH (autovacuum_enabled = off);
 CREATE INDEX jobs_due_idx ON pulseops_bare.jobs (due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX jobs_org_due_idx ON pulseops_bare.jobs (org_id, due_at) WHERE due_at IS NOT NULL;
 SELECT pulseops.tenant_table('pulseops_bare.jobs');";

@@ -103,7 +103,7 @@ async fn what_waits_behind_a_held_event_is_never_told_to_be_sent() {
     };
     world.write(&[(&FIRST, "c", 2), (&FIRST, "d", 1)]).await;
     let bound = follow(0).await;
-    assert_eq!(bound, ids[0], "all below the held one");
+    assert!((ids[0]..ids[1]).contains(&bound), "all below the held one: {bound} of {ids:?}");
 
     world.bus.ensure_topic(&NOWHERE).await.expect("the topic");
     assert_eq!(world.relay_one(Pick::One { id: ids[1] }).await.0, 1);
