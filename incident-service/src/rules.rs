@@ -15,7 +15,7 @@ use crate::json::{Condition, Json};
 use crate::kinds::{RuleId, ServiceId, Severity};
 use crate::peers::UNKNOWN_REFERENCE;
 use crate::store::alerts::Quiet;
-use crate::store::rules::{self as store, Filter, Rule};
+use crate::store::rules::{self as store, Filter, OF_PATTERNS, Rule};
 use crate::store::services;
 
 /// Rules of one service at most, archived ones left out: the engine reads them all at once.
@@ -29,6 +29,11 @@ pub(crate) const MAX_COST: i64 = 10 * expression::BUDGET as i64;
 /// Characters that the selections of a service's rules in force have together at most. Compiling them all
 /// takes up to two seconds in release, when they are patterns for the most part, and a batch waits for it.
 const MAX_LENGTH: i64 = 64 << 10;
+
+/// What the selections of an organization's rules in force have together at most, as
+/// [`store::Burden::bulk`]: a quarter of what the compiled sets of a process may weigh, so that no
+/// organization alone has its own compiled over and over.
+const MAX_BULK: i64 = 2 << 20;
 
 pub async fn create(cx: &Ctx, conn: &mut AsyncPgConnection, draft: wire::Rule) -> Result<Rule> {
     let service_id = ServiceId::parse("rule.service_id", &draft.service_id)?;
@@ -99,8 +104,7 @@ pub async fn update(
     let merged = proto::update("rule", &before, patch, mask)?;
     let (quiet_ms, burden) = (rule.auto_resolve_ms, rule.burden_in_force());
     write(&mut rule, merged)?;
-    let after = rule.burden_in_force();
-    if after.cost > burden.cost || after.length > burden.length {
+    if rule.burden_in_force().exceeds(&burden) {
         services::touch_rules(conn, cx.org, rule.service_id).await?;
         afford(conn, &rule).await?;
     }
@@ -113,26 +117,35 @@ pub async fn update(
     Ok(rule)
 }
 
-/// Whether the rules of the service, which nobody else changes, still leave what this one asks.
+/// Whether the rules in force of the service and of the organization, which nobody else adds to, still
+/// leave what this one asks.
 async fn afford(conn: &mut AsyncPgConnection, rule: &Rule) -> Result<()> {
+    store::lock_in_force(conn, rule.org_id).await?;
     let (own, others) = (rule.burden_in_force(), store::burden_beside(conn, rule).await?);
-    let left = (MAX_COST - others.cost).max(0);
-    if own.cost > left {
-        let detail = format!(
-            "evaluating this costs up to {} steps, and the enabled rules of the service leave {left} of {MAX_COST}",
-            own.cost
-        );
-        return Err(Error::field("rule.selection", "too_expensive", detail));
-    }
-    let left = (MAX_LENGTH - others.length).max(0);
-    if own.length > left {
-        let detail = format!(
-            "this has {} characters, and the selections of the service's enabled rules leave {left} of {MAX_LENGTH}",
-            own.length
-        );
-        return Err(Error::field("rule.selection", "too_long_together", detail));
-    }
-    Ok(())
+    fit("too_expensive", own.cost, MAX_COST - others.cost, |left| {
+        let own = own.cost;
+        format!(
+            "evaluating this costs up to {own} steps, and the enabled rules of the service leave {left} of {MAX_COST}"
+        )
+    })?;
+    fit("too_long_together", own.length, MAX_LENGTH - others.length, |left| {
+        let own = own.length;
+        format!(
+            "this has {own} characters, and the selections of the service's enabled rules leave {left} of {MAX_LENGTH}"
+        )
+    })?;
+    fit("too_long_together", own.bulk, MAX_BULK - others.bulk, |left| {
+        let own = own.bulk;
+        format!(
+            "this counts as {own} characters, {OF_PATTERNS} for each if it matches a pattern, and the selections \
+             of the organization's enabled rules leave {left} of {MAX_BULK}"
+        )
+    })
+}
+
+fn fit(code: &'static str, own: i64, left: i64, told: impl FnOnce(i64) -> String) -> Result<()> {
+    let left = left.max(0);
+    if own <= left { Ok(()) } else { Err(Error::field("rule.selection", code, told(left))) }
 }
 
 async fn changed(

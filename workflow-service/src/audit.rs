@@ -15,7 +15,8 @@ use uuid::Uuid;
 /// The topic.
 pub static TOPIC: TopicSpec = TopicSpec::new(AUDIT.name, AUDIT.partitions, AUDIT.retention_ms);
 
-/// Tells `action` on the resource: `after` alone for a new one, both for a changed or archived one.
+/// Tells `action` on the resource: `after` alone for a new one, both for a changed or archived one, none
+/// when nobody can read it.
 pub async fn write<M: Name>(
     cx: &Ctx,
     conn: &mut AsyncPgConnection,

@@ -13,8 +13,9 @@ use crate::program::Program;
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Steps that one process performs at the same time: so many of escalations and so many of
-    /// workflows, half of them of one organization. 1 to 1,000.
-    #[serde(deserialize_with = "within::<_, _, 1, 1_000>")]
+    /// workflows, half of them of one organization. 3 to 1,000: with fewer, runs of one organization that
+    /// have just begun would keep those that come due waiting.
+    #[serde(deserialize_with = "within::<_, _, 3, 1_000>")]
     pub concurrency: usize,
     /// Automatic steps between an event and its first cause above which it starts no workflow, so
     /// that automation that triggers itself ends. Escalation always starts.
@@ -22,7 +23,8 @@ pub struct Config {
     /// How long a call of another service may take before it counts as failed. 100 to 30,000.
     #[serde(deserialize_with = "within::<_, _, 100, 30_000>")]
     pub peer_timeout_ms: u64,
-    /// How long runs are kept after they have ended, in days. 1 to 36,500.
+    /// How long runs are kept after they have ended, in days, and longer until their incident is
+    /// resolved. 1 to 36,500.
     #[serde(deserialize_with = "within::<_, _, 1, 36_500>")]
     pub keep_runs_days: u32,
     /// The escalation of services that have no policy.
@@ -105,7 +107,7 @@ mod tests {
         let read = serde_json::from_value::<Config>;
         assert_eq!(read(json!({})).expect("all defaults"), Config::default());
         let bad = [
-            json!({"concurrency": 0}),
+            json!({"concurrency": 2}),
             json!({"peer_timeout_ms": 0}),
             json!({"keep_runs_days": 0}),
             json!({"builtin_policy": {"first_timeout_ms": 0}}),

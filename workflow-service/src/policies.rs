@@ -110,8 +110,9 @@ pub async fn update(
 /// NotFound; Precondition `version_mismatch`.
 pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<()> {
     let Some((before, after)) = rows::archive(cx, conn, id).await? else { return Ok(()) };
-    let (id, before, after) = (after.id, convert::policy(before)?, convert::policy(after)?);
-    audit::write(cx, conn, "escalation_policy.archived", id, Some(&before), Some(&after)).await
+    // One that cannot be read is archived all the same: so people are rid of it.
+    let (id, before, after) = (after.id, convert::policy(before).ok(), convert::policy(after).ok());
+    audit::write(cx, conn, "escalation_policy.archived", id, before.as_ref(), after.as_ref()).await
 }
 
 /// What a policy compiles to.

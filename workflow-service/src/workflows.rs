@@ -130,8 +130,9 @@ pub async fn update(
 /// NotFound; Precondition `version_mismatch`.
 pub async fn archive(cx: &Ctx, conn: &mut AsyncPgConnection, id: &str) -> Result<()> {
     let Some((before, after)) = rows::archive(cx, conn, id).await? else { return Ok(()) };
-    let (id, before, after) = (after.id, convert::workflow(before)?, convert::workflow(after)?);
-    audit::write(cx, conn, "workflow.archived", id, Some(&before), Some(&after)).await
+    // One that cannot be read is archived all the same: so people are rid of it.
+    let (id, before, after) = (after.id, convert::workflow(before).ok(), convert::workflow(after).ok());
+    audit::write(cx, conn, "workflow.archived", id, before.as_ref(), after.as_ref()).await
 }
 
 /// Whether the live workflows, which nobody else changes, still leave what this one costs.

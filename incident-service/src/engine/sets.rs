@@ -139,8 +139,8 @@ impl RuleSet {
 
     /// What it takes in memory, roughly and in bytes: a compiled expression is many small nodes.
     fn weight(&self) -> u32 {
-        let of_rule = |rule: &Arc<CompiledRule>| RULE_WEIGHT + rule.row.selection.chars().count() * 64;
-        let rules: usize = self.rules.iter().map(of_rule).sum();
+        let of_rule = |rule: &Arc<CompiledRule>| RULE_WEIGHT + rule.row.bulk() * CHARACTER_WEIGHT;
+        let rules: i64 = self.rules.iter().map(of_rule).sum();
         u32::try_from(RULE_WEIGHT + rules).unwrap_or(u32::MAX)
     }
 }
@@ -156,11 +156,13 @@ pub struct Loaded {
     pub waiting: HashSet<SetKey>,
 }
 
-/// What sets weigh at most together before those go that were used least recently: sixty of the
-/// largest that a service can have.
-const MAX_WEIGHT: u64 = 256 << 20;
+/// What sets weigh at most together before those go that were used least recently: as much as four
+/// organizations can have.
+const MAX_WEIGHT: u64 = 512 << 20;
 /// Weight of a rule beside its expression.
-const RULE_WEIGHT: usize = 512;
+const RULE_WEIGHT: i64 = 512;
+/// Weight of one of [`Rule::bulk`].
+const CHARACTER_WEIGHT: i64 = 64;
 
 /// The compiled sets of a process. Cloning shares them.
 #[derive(Clone, Debug)]
@@ -188,7 +190,7 @@ impl RuleSets {
     ) -> Result<Loaded> {
         let mut loaded = Loaded::default();
         let mut stale: HashMap<SetKey, i64> = HashMap::new();
-        for set in rules::set_versions(conn, keys).await? {
+        for set in breaks.waiting(rules::set_versions(conn, keys)).await? {
             match self.0.get(&set.key()).filter(|known| known.version == set.version) {
                 Some(current) => drop(loaded.sets.insert(set.key(), current)),
                 None => drop(stale.insert(set.key(), set.version)),
@@ -215,7 +217,11 @@ impl RuleSets {
         version: i64,
         breaks: &mut Breaks,
     ) -> Result<Option<Arc<RuleSet>>> {
-        let Some((service, rows)) = rules::set(conn, key).await? else { return Ok(None) };
+        let set = breaks.waiting(rules::set(conn, key)).await?;
+        let Some((service, mut rows)) = set else { return Ok(None) };
+        if service.archived_at.is_some() {
+            rows.clear();
+        }
         let known = self.0.get(&key);
         let known = known.iter().flat_map(|set| &set.rules).map(|rule| (rule.row.id, rule.clone()));
         let mut known: HashMap<RuleId, Arc<CompiledRule>> = known.collect();
@@ -225,7 +231,6 @@ impl RuleSets {
             compiled.extend(same.or_else(|| CompiledRule::compile(row).map(Arc::new)));
             breaks.take(conn).await?;
         }
-        let rules = if service.archived_at.is_none() { compiled } else { Vec::new() };
-        Ok(Some(Arc::new(RuleSet::new(version, service, rules))))
+        Ok(Some(Arc::new(RuleSet::new(version, service, compiled))))
     }
 }

@@ -10,6 +10,7 @@ mod response;
 mod rules;
 mod schema;
 mod services;
+mod sets;
 mod slices;
 mod story;
 mod world;

@@ -1,12 +1,7 @@
 //! Rules are compiled when they are saved.
 
-use std::sync::Arc;
-
 use incident_service::consumers::{RULES, Rules};
-use incident_service::engine::{RuleSets, SetKey};
-use incident_service::kinds::ServiceId;
 use platform::bus::Delivered;
-use platform::consumer::Breaks;
 use platform::consumer::{BatchCtx, Handler};
 use platform::error::Kind;
 use platform::rpc;
@@ -229,8 +224,54 @@ async fn the_rules_of_a_service_have_a_length_together() {
     ok(create(selecting("there-is-room-again", 2_000)).await);
 }
 
+#[tokio::test]
+async fn the_rules_of_an_organization_have_a_length_together() {
+    let world = World::new().await;
+    let create = async |service: &wire::Service, slug: &str, characters: usize| {
+        let (slug, selection) = (slug.to_owned(), long(characters));
+        let rule = Some(wire::Rule { slug, selection, ..charges(service, each()) });
+        world.rules().create_rule(rpc::request(&world.owner(), wire::CreateRuleRequest { rule })).await
+    };
+    let mut services = Vec::new();
+    for slug in ["a", "b", "c"] {
+        services.push(world.create_service(service(slug)).await);
+    }
+    let [large, small, fresh] = &services[..] else { panic!("three services") };
+    ok(create(large, "large", 4_096).await);
+    // More than a service may have by itself: what counts here is the organization.
+    assert_eq!(copied(&world, 510).await, 510);
+    let made = ok(create(small, "small", 4_000).await);
+    let pattern = "event.name.matches('x')".to_owned();
+    let rule = wire::Rule { slug: "pattern".to_owned(), selection: pattern, ..charges(fresh, each()) };
+    let rule = wire::CreateRuleRequest { rule: Some(rule) };
+    let error = refused(world.rules().create_rule(rpc::request(&world.owner(), rule)).await);
+    assert!(
+        error.fields[0].detail.starts_with("this counts as 368 characters"),
+        "{}",
+        error.fields[0].detail
+    );
+    ok(create(fresh, "almost", 95).await);
+    let error = refused(create(fresh, "too-long", 20).await);
+    let fault = &error.fields[0];
+    assert_eq!((fault.field.as_str(), fault.code), ("rule.selection", "too_long_together"));
+    assert!(fault.detail.contains("organization's enabled rules leave 1 of 2097152"), "{}", fault.detail);
+    let grown = wire::UpdateRuleRequest {
+        id: made.id.clone(),
+        rule: Some(wire::Rule { selection: long(4_002), ..made.clone() }),
+        update_mask: Some(mask(&["selection"])),
+    };
+    let error = refused(world.rules().update_rule(rpc::request(&world.owner(), grown)).await);
+    assert_eq!(error.fields[0].code, "too_long_together");
+    world.update_rule(wire::Rule { selection: long(3_900), ..made }, &["selection"]).await;
+    ok(create(fresh, "in-its-place", 100).await);
+    // What an archived service has is not compiled.
+    let archive = wire::DeleteServiceRequest { id: large.id.clone() };
+    ok(world.services().delete_service(rpc::request(&world.owner(), archive)).await);
+    ok(create(fresh, "there-is-room-again", 4_096).await);
+}
+
 /// Makes so many copies of every rule, under other ids and slugs.
-async fn copied(world: &World, times: i32) -> u64 {
+pub async fn copied(world: &World, times: i32) -> u64 {
     let copies = format!(
         "INSERT INTO pulseops_incident.rules SELECT (jsonb_populate_record(r, jsonb_build_object( \
         'id', gen_random_uuid(), 'slug', r.slug || '-' || n))).* FROM pulseops_incident.rules r, generate_series(1, {times}) n"
@@ -271,62 +312,4 @@ async fn a_batch_that_takes_too_long_ends_early() {
     diesel_async::RunQueryDsl::execute(diesel::sql_query(patient), &mut *tx).await.expect("set");
     let taken = rules.handle(&cx, &mut tx, &batch).await.expect("handled").taken(batch.len());
     assert!((1..500).contains(&taken), "{taken} of 500");
-}
-
-#[tokio::test]
-async fn a_batch_compiles_no_more_large_sets_than_it_has_time_for() {
-    let world = World::new().await;
-    let mut keys = Vec::new();
-    // Patterns are what takes long to compile.
-    let dear = [r"event.name.matches(r'(?i)(charge|refund|order|payment)[.-]\d+')"; 16].join(" || ");
-    for slug in ["a", "b", "c"] {
-        let service = world.create_service(service(slug)).await;
-        let (slug, selection) = (slug.to_owned(), dear.clone());
-        world.create_rule(wire::Rule { slug, selection, ..charges(&service, each()) }).await;
-        keys.push((world.org, ServiceId(service.id.parse().expect("a UUID"))));
-    }
-    // Ten times what a batch has time for, on a machine that has nothing else to do.
-    assert_eq!(copied(&world, 11).await, 3 * 11);
-    let sets = RuleSets::default();
-    let load = async |keys: &[SetKey], mut breaks: Breaks| {
-        let mut tx = world.db.db("incident").begin_system("test").await.expect("a transaction");
-        sets.load(&mut tx, keys, &mut breaks).await.expect("loaded")
-    };
-    for compiled in 1..=3 {
-        let loaded = load(&keys, Breaks::of_batch()).await;
-        assert_eq!((loaded.sets.len(), loaded.waiting.len()), (compiled, 3 - compiled));
-        assert!(loaded.sets.contains_key(&keys[0]), "that of the first is always there");
-    }
-    assert_eq!(load(&keys, Breaks::begin()).await.sets[&keys[2]].rules.len(), 12);
-}
-
-#[tokio::test]
-async fn only_rules_that_changed_are_compiled_again() {
-    let world = World::new().await;
-    let mut payment = world.payment().await;
-    let slugs = ["a", "b", "c"];
-    let mut rules = Vec::new();
-    for slug in slugs {
-        let rule = wire::Rule { slug: slug.to_owned(), ..charges(&payment, each()) };
-        rules.push(world.create_rule(rule).await);
-    }
-    let (sets, id) = (RuleSets::default(), payment.id.parse().expect("a UUID"));
-    let load = async || {
-        let mut tx = world.db.db("incident").begin_system("test").await.expect("a transaction");
-        let key = (world.org, ServiceId(id));
-        let mut loaded = sets.load(&mut tx, &[key], &mut Breaks::begin()).await.expect("loaded");
-        loaded.sets.remove(&key).expect("the service's set")
-    };
-    let first = load().await;
-    assert_eq!(first.rules.len(), 3);
-    // Nothing that the engine reads.
-    payment.description = "takes money".to_owned();
-    world.update_service(payment, &["description"]).await;
-    assert!(Arc::ptr_eq(&load().await, &first));
-
-    let renamed = wire::Rule { name: "B".to_owned(), ..rules[1].clone() };
-    world.update_rule(renamed, &["name"]).await;
-    let second = load().await;
-    let same: Vec<bool> = first.rules.iter().zip(&second.rules).map(|(a, b)| Arc::ptr_eq(a, b)).collect();
-    assert_eq!((same, second.rules[1].row.name.as_str()), (vec![true, false, true], "B"));
 }

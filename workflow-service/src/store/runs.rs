@@ -1,6 +1,7 @@
 //! Runs: leased work.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use chrono::{DateTime, Utc};
 use diesel::prelude::*;
@@ -283,21 +284,31 @@ pub async fn database_now(conn: &mut AsyncPgConnection) -> Result<DateTime<Utc>>
 
 /// See [`sweep`]. What still owes a timeline entry is due and stays.
 pub const SWEEP: &str = "
-WITH old AS (SELECT org_id, id FROM runs WHERE due_at IS NULL AND ended_at < $1
-    ORDER BY ended_at LIMIT $2 FOR UPDATE SKIP LOCKED),
+WITH old AS (SELECT r.org_id, r.id, r.ended_at FROM runs r
+    WHERE r.due_at IS NULL AND r.ended_at >= $1 AND r.ended_at < $2 AND NOT EXISTS (SELECT FROM incident_states i
+        WHERE i.org_id = r.org_id AND i.incident_id = r.incident_id AND i.status <> 'resolved')
+    ORDER BY r.ended_at LIMIT $3 FOR UPDATE OF r SKIP LOCKED),
 steps AS (DELETE FROM run_steps s USING old o WHERE s.org_id = o.org_id AND s.run_id = o.id),
-gone AS (DELETE FROM runs r USING old o WHERE r.org_id = o.org_id AND r.id = o.id RETURNING 1)
-SELECT count(*) AS number FROM gone";
+gone AS (DELETE FROM runs r USING old o WHERE r.org_id = o.org_id AND r.id = o.id RETURNING o.ended_at)
+SELECT count(*) AS number, max(ended_at) AS last FROM gone";
 
-#[derive(QueryableByName)]
-struct Number {
+/// What one [`sweep`] removed.
+#[derive(Clone, Copy, Debug, QueryableByName)]
+pub struct Swept {
+    /// How many runs.
     #[diesel(sql_type = BigInt)]
-    number: i64,
+    pub number: i64,
+    /// When the last of them had ended.
+    #[diesel(sql_type = Nullable<Timestamptz>)]
+    pub last: Option<DateTime<Utc>>,
 }
 
-/// Removes up to `limit` runs that ended before `before`, the oldest first, with their steps; returns
-/// how many.
-pub async fn sweep(conn: &mut AsyncPgConnection, before: DateTime<Utc>, limit: i64) -> Result<i64> {
-    let query = sql(SWEEP).bind::<Timestamptz, _>(before).bind::<BigInt, _>(limit);
-    Ok(query.get_result::<Number>(conn).await?.number)
+/// Removes up to `limit` runs that ended in `ended`, the oldest first, with their steps. Those of incidents
+/// that are not resolved stay: what has started for an incident keeps it from starting again.
+pub async fn sweep(conn: &mut AsyncPgConnection, ended: Range<DateTime<Utc>>, limit: i64) -> Result<Swept> {
+    let query = sql(SWEEP)
+        .bind::<Timestamptz, _>(ended.start)
+        .bind::<Timestamptz, _>(ended.end)
+        .bind::<BigInt, _>(limit);
+    Ok(query.get_result(conn).await?)
 }

@@ -29,6 +29,26 @@ async fn a_policy_that_cannot_be_read_gives_way_to_the_built_in_one() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_read_can_be_archived() {
+    let (world, endpoint) = (World::new().await, Receiver::start().await);
+    let page = world.channel("page", endpoint.url("page")).await;
+    let policy = world.policy("broken", vec![vec![page]], 0).await;
+    let workflow = world.workflow(on_created("unreadable", note())).await;
+    assert_eq!(world.sql(r"UPDATE escalation_policies SET levels = '\xff'").await, 1);
+    assert_eq!(world.sql(r"UPDATE workflows SET steps = '\xff'").await, 1);
+    let (cx, delete) = (world.owner(), pb::DeleteWorkflowRequest { id: workflow.id });
+    world.workflows().delete_workflow(rpc::request(&cx, delete)).await.expect("archived");
+    let delete = pb::DeleteEscalationPolicyRequest { id: policy.id };
+    world.policies().delete_escalation_policy(rpc::request(&cx, delete)).await.expect("archived");
+    let listed =
+        world.workflows().list_workflows(rpc::request(&cx, pb::ListWorkflowsRequest::default())).await;
+    assert_eq!(listed.expect("listed").get_ref().items.len(), 0, "it hides no other");
+    let told = "SELECT FROM pulseops_auth.audit WHERE action = 'workflow.archived'";
+    let admin = world.db.admin().await;
+    eventually(SOON, async || admin.query_opt(told, &[]).await.expect("asked").map(drop)).await;
+}
+
+#[tokio::test]
 async fn a_run_that_cannot_be_read_ends_with_the_incident_and_hides_no_other() {
     let world = World::new().await;
     let service = world.service("payment", None).await;
