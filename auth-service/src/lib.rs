@@ -50,7 +50,6 @@ use include_dir::{Dir, include_dir};
 use platform::consumer::Options;
 use platform::deps::{Deps, Service};
 use platform::error::Result;
-use platform::lifecycle::Stage;
 use proto::auth::v1::access_service_server::AccessServiceServer;
 use proto::auth::v1::api_key_service_server::ApiKeyServiceServer;
 use proto::auth::v1::me_service_server::MeServiceServer;
@@ -80,7 +79,10 @@ pub async fn build(deps: &Deps, config: &Config) -> Result<Service> {
     deps.relay(&db);
     let interval = Duration::from_millis(config.sweep_interval_ms.max(1));
     let swept = db.clone();
-    deps.lifecycle.spawn(Stage::Drivers, "auth.sweep", move |shutdown| sweep::run(swept, interval, shutdown));
+    deps.every(interval, "auth.sweep", move || {
+        let db = swept.clone();
+        async move { sweep::step(&db).await.map(drop) }
+    });
     let consumers = deps.consumers(NAME, &db);
     deps.consume(&consumers, "audit", &consumers::AUDIT, Options::default(), Arc::new(consumers::Audit))
         .await?;

@@ -1,11 +1,8 @@
 //! Sessions and refresh tokens that have expired, removed in small transactions beside the work.
 
-use std::time::Duration;
-
 use platform::db::Db;
 use platform::error::Result;
 use platform::system_tx;
-use tokio_util::sync::CancellationToken;
 
 use crate::store::sessions;
 
@@ -26,21 +23,6 @@ pub async fn step(db: &Db) -> Result<usize> {
         let full = |rows: usize| i64::try_from(rows).is_ok_and(|rows| rows >= BATCH);
         if !full(tokens) && !full(ended) {
             return Ok(removed);
-        }
-    }
-}
-
-/// A round every `interval` until `shutdown`. One that fails is tried again with the next.
-pub async fn run(db: Db, interval: Duration, shutdown: CancellationToken) -> Result<()> {
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            () = tokio::time::sleep(interval) => {}
-        }
-        match step(&db).await {
-            Ok(0) => {}
-            Ok(removed) => tracing::debug!(removed, "removed expired sessions"),
-            Err(error) => tracing::warn!(error = error.chain(), "a sweep failed"),
         }
     }
 }

@@ -8,9 +8,7 @@ use platform::bus::Bus;
 use platform::db::Db;
 use platform::deps::Deps;
 use platform::error::{Error, Result};
-use platform::lifecycle::Stage;
 use platform::source::Source;
-use tokio_util::sync::CancellationToken;
 
 use crate::engine::Event;
 use crate::store::windows;
@@ -26,6 +24,7 @@ const READ: Duration = Duration::from_secs(2);
 
 /// Removes what no event can count with any more. What expires is remembered for as long as events
 /// wait that were accepted before: a consumer that comes late decides like one in time.
+#[derive(Clone)]
 pub struct Sweeper {
     db: Db,
     bus: Arc<dyn Bus>,
@@ -35,21 +34,15 @@ pub struct Sweeper {
 /// Starts the sweeper.
 pub fn start(deps: &Deps, db: &Db) {
     let sweeper = Sweeper::new(db, deps.bus.clone(), &deps.source);
-    deps.lifecycle.spawn(Stage::Drivers, format!("{NAME}.sweep"), |shutdown| sweeper.run(shutdown));
+    deps.every(EVERY, format!("{NAME}.sweep"), move || {
+        let sweeper = sweeper.clone();
+        async move { sweeper.step().await }
+    });
 }
 
 impl Sweeper {
     pub fn new(db: &Db, bus: Arc<dyn Bus>, source: &Source) -> Self {
         Self { db: db.clone(), bus, source: source.clone() }
-    }
-
-    async fn run(self, shutdown: CancellationToken) -> Result<()> {
-        while shutdown.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
-            if let Err(error) = self.step().await {
-                tracing::warn!(error = error.chain(), "expired windows were not swept; comes again");
-            }
-        }
-        Ok(())
     }
 
     /// Removes everything that is over now.

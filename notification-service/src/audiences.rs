@@ -84,8 +84,21 @@ pub struct Limits {
     pub patient: Duration,
 }
 
+/// What the caller of a request waits for besides auth-service: half of its time at most.
+const RESERVE: Duration = Duration::from_secs(1);
+
+impl Limits {
+    /// The same, when the caller waits that long.
+    fn within(self, cx: &Ctx) -> Self {
+        let Some(left) = cx.remaining() else { return self };
+        let most = left - RESERVE.min(left / 2);
+        Self { urgent: self.urgent.min(most), patient: self.patient.min(most), ..self }
+    }
+}
+
 /// The people of `groups`. `seen` are the rows known; those that are young enough are taken as they
-/// are, the others are asked for side by side. Of a silent auth-service the last answer is taken.
+/// are, the others are asked for side by side, for as long as leaves the caller some of its time. Of a
+/// silent auth-service the last answer is taken.
 pub async fn find_people(
     peers: &Peers,
     cx: &Ctx,
@@ -93,7 +106,7 @@ pub async fn find_people(
     seen: &[GroupSeen],
     limits: Limits,
 ) -> Audiences {
-    let now = cx.source.now();
+    let (now, limits) = (cx.source.now(), limits.within(cx));
     let mut audiences = Audiences::of_seen(seen);
     let stale: Vec<(Group, Duration)> = groups
         .iter()
@@ -145,5 +158,27 @@ pub fn row_of(org: OrgId, group: Group, people: &[Person], at: DateTime<Utc>) ->
         user_ids: people.iter().map(|person| person.id).collect(),
         names: people.iter().map(|person| person.name.clone()).collect(),
         seen_at: at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use platform::ctx::Trace;
+    use platform::source::Source;
+
+    use super::*;
+
+    #[test]
+    fn auth_is_waited_for_within_what_is_left_of_the_callers_time() {
+        let seconds = Duration::from_secs;
+        let source = Source::system();
+        let cx = Ctx::service(crate::NAME, OrgId::nil(), source.clone(), Trace::new(&source), None);
+        let limits = Limits { trust: seconds(10), urgent: Duration::ZERO, patient: seconds(300) };
+        assert_eq!(limits.within(&cx).patient, seconds(300));
+        for (left, most) in [(200, seconds(199)), (1, seconds(1) / 2), (0, Duration::ZERO)] {
+            let within = limits.within(&cx.clone().with_timeout(seconds(left)));
+            assert!(within.patient <= most, "{left}: {within:?}");
+        }
+        assert!(limits.within(&cx.with_timeout(seconds(200))).patient > seconds(90));
     }
 }

@@ -21,6 +21,7 @@ use crate::addresses::Addresses;
 use crate::born::Nursery;
 use crate::channels::{Answer, Destination, Rendered, Verdict};
 use crate::config::Delivery;
+use crate::ids::NotificationId;
 use crate::kinds::{AttemptOutcome, Kind, Status};
 use crate::peers::Peers;
 use crate::proofs;
@@ -170,7 +171,17 @@ impl Deliverer {
         if timeline::is_owed(row, status) {
             return Ok(());
         }
-        leased::finish(conn, Self::TABLE, claim, Outcome::Done).await
+        self.done(conn, claim).await
+    }
+
+    /// Nothing is left to do for this claim.
+    async fn done(&self, conn: &mut AsyncPgConnection, claim: &Claim) -> Result<()> {
+        leased::finish(conn, Self::TABLE, claim, Outcome::Done).await?;
+        let (id, now) = (NotificationId(claim.id), self.source.now());
+        if store::notifications::owes_still(conn, claim.org, id, now).await? {
+            leased::wake_on_commit(conn, Self::TABLE);
+        }
+        Ok(())
     }
 
     async fn deliver(&self, cx: &Ctx, job: &Job, to: &Address) -> Answer {

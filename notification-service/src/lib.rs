@@ -1,7 +1,7 @@
 //! notification-service: who is told, over which way, and what became of it.
 //!
 //! It owns channels (destinations of an organization or a team), contact methods (one person's
-//! addresses) and the codes that prove them, messages (what is said, rendered once), notifications (one
+//! addresses) and the codes that prove them (counted by address in `code_mails`), messages (what is said, rendered once), notifications (one
 //! message to one destination) and their attempts, until they are swept; and keeps what auth-service last
 //! said about people and groups. Tables: `channels`, `contact_methods`, `contact_method_codes`, `people`,
 //! `groups_seen`, `messages`, `notifications`, `attempts`.

@@ -14,6 +14,7 @@ use crate::ids::NotificationId;
 use crate::kinds::{Progress, Status};
 use crate::notes::{self, Note};
 use crate::peers::Peers;
+use crate::proofs;
 use crate::store::attempts::{self, Attempt};
 use crate::store::messages;
 use crate::store::notifications::{self, Filter, Notification};
@@ -69,6 +70,9 @@ pub async fn replay(
     let (row, epoch) = notifications::get_notification_for_update(conn, cx.org, id).await?;
     if row.status != Status::Dead {
         return Err(Error::conflict("not_dead", "only a dead notification is replayed"));
+    }
+    if messages::get_message(conn, cx.org, row.message_id).await?.carries_code {
+        return Err(proofs::expired());
     }
     let last = attempts::find_last_attempt(conn, cx.org, id).await?;
     let mut owed = notes::read(row.notes.as_ref());

@@ -6,7 +6,7 @@ use diesel_async::AsyncPgConnection;
 use platform::ctx::Ctx;
 use platform::db::Db;
 use platform::error::{Error, Result};
-use platform::secret;
+use platform::secret::{self, sha256_hex};
 use proto::notification::v1 as wire;
 
 use crate::addresses::{Addresses, refuse_archived};
@@ -16,7 +16,8 @@ use crate::kinds::Kind;
 use crate::sending::{self, Begun};
 use crate::store::codes::{self, Code};
 use crate::store::contact_methods::{self, ContactMethod};
-use crate::store::{self, messages, people};
+use crate::store::messages::{self, Message};
+use crate::store::{self, people};
 use crate::{audit, convert};
 
 /// Where the text of a message has the code.
@@ -25,11 +26,17 @@ pub const PLACE: &str = "{code}";
 pub const VALID: TimeDelta = TimeDelta::minutes(15);
 /// How often a code may be tried.
 const MAX_TRIES: i32 = 5;
-/// The shortest time between two codes to one address.
+/// Why a mail with a code that proves nothing any more is not sent.
+pub const OVER: &str = "the code is not good any more";
+/// The shortest time between two codes to one address, whoever asks for them.
 const PAUSE: TimeDelta = TimeDelta::minutes(1);
+/// Codes that are mailed to one address in a [`WINDOW`], whichever organizations ask for them.
+const MAX_TO_ADDRESS: usize = 5;
 /// Codes that one organization has mailed in a [`WINDOW`]: the mail server is everybody's.
-const MAX_CODES: i64 = 10;
-const WINDOW: TimeDelta = TimeDelta::hours(1);
+const MAX_CODES: usize = 10;
+/// Those of them that one person has: the others are their colleagues'.
+const MAX_OF_USER: usize = 3;
+pub const WINDOW: TimeDelta = TimeDelta::hours(1);
 
 /// A code on its way to the address. Start it right after the commit.
 ///
@@ -49,7 +56,7 @@ pub async fn send(
     if let Some(why) = addresses.ways.of(Kind::Email).hindrance() {
         return Err(Error::conflict("no_mail_server", why));
     }
-    leave_room(cx, conn, id).await?;
+    leave_room(cx, conn, &method).await?;
     let people = people::find_people(conn, cx.org, &[user]).await?;
     let name = people.into_iter().map(|person| person.name).find(|name| !name.is_empty());
     let name = name.unwrap_or_else(|| method.address_shown.clone());
@@ -65,6 +72,7 @@ pub async fn send(
         expires_at: sent_at + VALID,
     };
     codes::upsert_code(conn, &code).await?;
+    codes::insert_mail(conn, &method.address_digest, sent_at).await?;
     Ok((convert::notification(row, message.subject, vec![attempt]), begun))
 }
 
@@ -135,26 +143,50 @@ fn unproven(method: ContactMethod) -> Result<ContactMethod> {
     }
 }
 
-fn expired() -> Error {
+/// Whether the code that `message` carries is the one that proves `method`.
+pub async fn is_good(
+    cx: &Ctx,
+    conn: &mut AsyncPgConnection,
+    message: &Message,
+    method: Option<ContactMethodId>,
+) -> Result<bool> {
+    let Some(method) = method else { return Ok(false) };
+    let code = codes::find_code(conn, cx.org, method).await?;
+    Ok(code.is_some_and(|code| {
+        code.message_id == message.id && code.tries < MAX_TRIES && cx.source.now() < code.expires_at
+    }))
+}
+
+/// Conflict `code_expired`.
+pub fn expired() -> Error {
     Error::conflict("code_expired", "no code is good any more: ask for a new one (send-code)")
 }
 
 /// Waits for others who ask for codes, then counts.
-async fn leave_room(cx: &Ctx, conn: &mut AsyncPgConnection, id: ContactMethodId) -> Result<()> {
+async fn leave_room(cx: &Ctx, conn: &mut AsyncPgConnection, method: &ContactMethod) -> Result<()> {
+    let (now, digest) = (cx.source.now(), &method.address_digest);
     store::lock(conn, &format!("codes/{}", cx.org)).await?;
-    let now = cx.source.now();
-    if let Some(last) = codes::find_code(conn, cx.org, id).await?
-        && now < last.sent_at + PAUSE
+    let ours = messages::find_codes(conn, cx.org, now - WINDOW).await?;
+    let user = Some(method.user_id);
+    let of_user = ours.iter().filter(|(of, _)| *of == user).map(|(_, at)| *at).collect();
+    bound(now, of_user, MAX_OF_USER, "a person is mailed")?;
+    bound(now, ours.into_iter().map(|(_, at)| at).collect(), MAX_CODES, "an organization is mailed")?;
+    // Always after the organization's: who holds it waits for nobody.
+    store::lock(conn, &format!("codes/to/{}", sha256_hex(digest))).await?;
+    let to_address = codes::find_mails(conn, digest, now - WINDOW).await?;
+    if let Some(last) = to_address.iter().max()
+        && now < *last + PAUSE
     {
-        return Err(too_many(last.sent_at + PAUSE - now, "an address is mailed one code a minute"));
+        return Err(too_many(*last + PAUSE - now, "an address is mailed one code a minute"));
     }
-    let (count, oldest) = messages::count_codes(conn, cx.org, now - WINDOW).await?;
-    if count < MAX_CODES {
-        return Ok(());
-    }
-    let wait = oldest.map_or(WINDOW, |oldest: DateTime<Utc>| oldest + WINDOW - now);
-    let detail = format!("an organization is mailed {MAX_CODES} codes an hour");
-    Err(too_many(wait, &detail))
+    bound(now, to_address, MAX_TO_ADDRESS, "an address is mailed")
+}
+
+/// Refuses when as many as `most` codes were mailed at these times of the last [`WINDOW`].
+fn bound(now: DateTime<Utc>, mut mailed: Vec<DateTime<Utc>>, most: usize, who: &str) -> Result<()> {
+    mailed.sort_unstable();
+    let Some(first) = mailed.len().checked_sub(most).and_then(|at| mailed.get(at)) else { return Ok(()) };
+    Err(too_many(*first + WINDOW - now, &format!("{who} {most} codes an hour")))
 }
 
 fn too_many(wait: TimeDelta, detail: &str) -> Error {

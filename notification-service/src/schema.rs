@@ -38,6 +38,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    code_mails (address_digest, sent_at) {
+        address_digest -> Bytea,
+        sent_at -> Timestamptz,
+    }
+}
+
+diesel::table! {
     contact_method_codes (org_id, contact_method_id) {
         org_id -> Uuid,
         contact_method_id -> Uuid,
@@ -148,6 +155,7 @@ diesel::table! {
 diesel::allow_tables_to_appear_in_same_query! {
     attempts,
     channels,
+    code_mails,
     contact_method_codes,
     contact_methods,
     groups_seen,

@@ -1,6 +1,7 @@
 //! Telling people: a request becomes one message and one delivery for each destination, inserted
 //! already leased and with the first attempt claimed, so that it goes out right after the commit.
 
+mod before;
 mod known;
 mod plan;
 mod request;
@@ -8,7 +9,7 @@ mod single;
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use diesel_async::AsyncPgConnection;
 use platform::ctx::{Ctx, OrgId};
 use platform::db::Db;
@@ -23,13 +24,12 @@ use crate::born::{Born, Nursery};
 use crate::config::Delivery;
 use crate::delivery::count_end;
 use crate::kinds::Status;
-use crate::notes::Note;
 use crate::peers::Peers;
 use crate::store;
 use crate::store::messages::Message;
 use crate::store::notifications::Notification;
 use crate::store::people::GroupSeen;
-use crate::targets::{self, PEOPLE_UNKNOWN, Resolved, Target};
+use crate::targets::{self, LeftOut, PEOPLE_UNKNOWN, Resolved, Target};
 use plan::Plan;
 use request::Request;
 
@@ -38,8 +38,10 @@ pub use single::{code, test};
 
 /// How long auth-service is waited for when nobody else could be told: less than the caller waits.
 const PATIENT: Duration = Duration::from_millis(1_500);
-/// For this long after a request came first its key waits for people who are not known.
+/// For this long after a request came first its key waits for people who are not known, while nobody is told.
 const UNKNOWN_PATIENCE: TimeDelta = TimeDelta::seconds(60);
+/// The same once somebody is told: the caller's next step waits for the answer.
+const REST_PATIENCE: TimeDelta = TimeDelta::seconds(5);
 
 /// Makes deliveries and starts them.
 pub struct Sending {
@@ -64,8 +66,6 @@ enum Made {
 /// A request that is not answered yet. Its message is kept, so that the same request adds to it.
 #[derive(Clone, Copy)]
 struct Open {
-    /// When it came for the first time.
-    since: DateTime<Utc>,
     nobody_told: bool,
 }
 
@@ -98,7 +98,7 @@ impl Sending {
 
     /// Tells the targets of `request`. The same key again makes nothing new and answers the same; only while
     /// it is not answered it adds people who were not known. What is known here is enough for nearly every
-    /// page: then it is one transaction.
+    /// page: then it is one transaction. Who stays unknown is given up, and the incident's timeline says so.
     ///
     /// # Errors
     /// Invalid, when a target or the incident cannot be read; Unavailable `people_unknown`, when nobody says
@@ -117,7 +117,7 @@ impl Sending {
         }
         match made {
             Made::Answer(answer) => Ok(answer),
-            Made::Open(open) => Err(self.unknown(&request, open)),
+            Made::Open(open) => Err(refuse(&request, open)),
             Made::Stale(_) => Err(Error::internal("asked for once, nothing is stale")),
         }
     }
@@ -164,11 +164,6 @@ impl Sending {
         }
         let seen = platform::tx!(self.db, cx, |conn| find_seen(conn, cx.org, &groups).await)?;
         let audiences = audiences::find_people(&self.peers, cx, &groups, &seen, self.limits).await;
-        if !open.nobody_told && is_over(cx, open.since) {
-            for group in groups.iter().filter(|group| !audiences.know(&[**group])) {
-                self.note_unknown(cx, request, group.title()).await;
-            }
-        }
         self.make(cx, request, &audiences, &groups, Asked::WithPatience).await
     }
 
@@ -212,71 +207,49 @@ impl Sending {
         let mut resolved = targets::resolve(&request.targets, &known);
         let is_known = audiences.know(groups);
         let new = plan::message(cx, request, is_known && !resolved.told.is_empty());
-        let (mut message, before) = begin(conn, new).await?;
+        let (mut message, mut before) = before::begin(conn, new).await?;
         if message.complete && !before.is_empty() {
             return Ok((Made::Answer(answer_of(&message, before.iter())), None));
         }
+        before::name(conn, request, &mut before, &resolved.told).await?;
         resolved.told.retain(|told| !before.iter().any(|row| request.has_told(row, told)));
         let nobody = before.is_empty() && resolved.told.is_empty();
-        let over = is_over(cx, message.created_at);
-        let done = match asked {
-            Asked::InHurry => is_known && !nobody,
-            Asked::WithPatience => is_known || over,
-        };
+        let patience = if nobody { UNKNOWN_PATIENCE } else { REST_PATIENCE };
+        let over = cx.source.now() - message.created_at >= patience;
+        let done = (is_known || over) && (asked == Asked::WithPatience || !nobody);
         if nobody && done {
             resolved = targets::last_resort(&request.targets, &known);
         } else {
             resolved.left_out.retain(|left_out| left_out.why != PEOPLE_UNKNOWN);
+            resolved
+                .left_out
+                .extend(done.then(|| unknown(&request.targets, audiences)).into_iter().flatten());
         }
         if done && !message.complete {
             (message.complete, message.nobody_reachable) = (true, nobody);
             store::messages::complete_message(conn, &message).await?;
         }
         let plan = insert(cx, conn, request, message, &resolved, self.order_wait).await?;
+        if let Some(notes) = plan.notes.as_ref().filter(|_| done) {
+            before::owe(cx, conn, &before, notes).await?;
+        }
         let made = match done {
             true => Made::Answer(answer_of(&plan.message, before.iter().chain(plan.rows()))),
-            false => Made::Open(Open { since: plan.message.created_at, nobody_told: nobody }),
+            false => Made::Open(Open { nobody_told: nobody }),
         };
         Ok((made, Some(plan)))
     }
-
-    /// The incident's timeline hears that a group was named and not told. Without that the page is as good.
-    async fn note_unknown(&self, cx: &Ctx, request: &Request, unknown: &str) {
-        let Some(about) = request.about else { return };
-        let note = Note::of_left_out(about.incident_id, unknown.to_owned(), "team", PEOPLE_UNKNOWN);
-        let key = note.key.clone();
-        let step = note.step(about.incident_id, request.actor.clone(), Some(cx.source.now()));
-        if let Err(error) = self.peers.record_step(&cx.as_service(crate::NAME), &key, step).await {
-            tracing::warn!(error = %error.chain(), incident.id = %about.incident_id, "the timeline does not have who is unknown");
-        }
-    }
-
-    fn unknown(&self, request: &Request, open: Open) -> Error {
-        metrics::counter!("pulseops_notification_people_unknown_total").increment(1);
-        tracing::error!(
-            message.subject = request.content.subject,
-            nobody_told = open.nobody_told,
-            "people are not told yet: auth-service does not say who there is"
-        );
-        Error::unavailable("people_unknown", "it is not known who there is to be told")
-            .with_retry_after(Duration::from_secs(1))
-    }
 }
 
-/// Whether a request that came first at `since` waits no longer for people who are not known.
-fn is_over(cx: &Ctx, since: DateTime<Utc>) -> bool {
-    cx.source.now() - since >= UNKNOWN_PATIENCE
-}
-
-/// The message of a request and what it has become so far: `new` itself and nothing, or what the same key
-/// has made before, which then nobody else adds to until the transaction ends.
-async fn begin(conn: &mut AsyncPgConnection, new: Message) -> Result<(Message, Vec<Notification>)> {
-    if store::messages::insert_message(conn, &new).await? {
-        return Ok((new, Vec::new()));
-    }
-    let message = store::messages::get_by_key_for_update(conn, new.org_id, &new.send_key).await?;
-    let rows = store::notifications::find_by_message(conn, message.org_id, message.id).await?;
-    Ok((message, rows))
+fn refuse(request: &Request, open: Open) -> Error {
+    metrics::counter!("pulseops_notification_people_unknown_total").increment(1);
+    tracing::error!(
+        message.subject = request.content.subject,
+        nobody_told = open.nobody_told,
+        "people are not told yet: auth-service does not say who there is"
+    );
+    Error::unavailable("people_unknown", "it is not known who there is to be told")
+        .with_retry_after(Duration::from_secs(1))
 }
 
 /// Inserts the deliveries of `message` to those of `resolved`.
@@ -317,6 +290,18 @@ fn groups_of(targets: &[Target]) -> Vec<Group> {
         }
     }
     groups
+}
+
+/// The groups among `targets` of which nobody says who is in them.
+fn unknown(targets: &[Target], audiences: &Audiences) -> Vec<LeftOut> {
+    let mut unknown: Vec<LeftOut> = Vec::new();
+    for group in groups_of(targets).into_iter().filter(|group| !audiences.know(&[*group])) {
+        let left_out = LeftOut { recipient: group.title().to_owned(), method: "team", why: PEOPLE_UNKNOWN };
+        if !unknown.contains(&left_out) {
+            unknown.push(left_out);
+        }
+    }
+    unknown
 }
 
 async fn find_seen(conn: &mut AsyncPgConnection, org: OrgId, groups: &[Group]) -> Result<Vec<GroupSeen>> {

@@ -1,7 +1,6 @@
 //! The engine's compiled rule sets, over the database.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use incident_service::engine::{RuleSets, SetKey};
 use incident_service::kinds::ServiceId;
@@ -26,16 +25,12 @@ async fn a_batch_that_has_worked_enough_compiles_the_set_of_its_first_service_al
     };
     let mut rest = &keys[..];
     while let [first, others @ ..] = rest {
-        let worked_enough = Breaks::of_batch();
-        std::thread::sleep(Duration::from_millis(300));
-        let loaded = load(rest, worked_enough).await;
+        let loaded = load(rest, Breaks::of_long_batch()).await;
         assert_eq!(loaded.sets.keys().collect::<Vec<_>>(), [first]);
         assert_eq!(loaded.waiting, others.iter().copied().collect());
         rest = others;
     }
-    let worked_enough = Breaks::of_batch();
-    std::thread::sleep(Duration::from_millis(300));
-    let loaded = load(&keys, worked_enough).await;
+    let loaded = load(&keys, Breaks::of_long_batch()).await;
     assert_eq!((loaded.sets.len(), loaded.waiting.len()), (3, 0), "what is compiled is there at once");
 }
 

@@ -14,6 +14,14 @@ CREATE TABLE contact_method_codes (
     CONSTRAINT contact_method_codes_contact_method_id_fkey FOREIGN KEY (org_id, contact_method_id) REFERENCES contact_methods (org_id, id)
 );
 
+-- The codes of the last hour, counted by address over all organizations. The digest is keyed: it shows no address.
+CREATE TABLE code_mails (
+    address_digest bytea NOT NULL,
+    sent_at timestamptz NOT NULL,
+    CONSTRAINT code_mails_pkey PRIMARY KEY (address_digest, sent_at)
+);
+CREATE INDEX code_mails_sent_at_idx ON code_mails (sent_at);
+
 -- Not complete: who is in some group of the targets is not known yet; the request comes again and adds them.
 ALTER TABLE messages ADD COLUMN complete bool NOT NULL DEFAULT true;
 -- The text has a place for a code, which is filled in for each attempt.
@@ -26,3 +34,4 @@ DROP INDEX notifications_status_idx;
 CREATE INDEX notifications_status_idx ON notifications (org_id, status, id) WHERE status <> 'delivered';
 
 SELECT pulseops.tenant_table('contact_method_codes');
+SELECT pulseops.system_table('code_mails', 'an address is mailed so many codes, whichever tenants ask; only keyed digests stand here');

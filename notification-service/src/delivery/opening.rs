@@ -10,8 +10,10 @@ use super::{Address, Deliverer, Job, Past, timeline};
 use crate::channels::Destination;
 use crate::ids::NotificationId;
 use crate::kinds::{AttemptOutcome, Status};
+use crate::proofs;
 use crate::store;
 use crate::store::attempts::Attempt;
+use crate::store::messages::Message;
 use crate::store::notifications::Notification;
 use crate::store::order::Turn;
 
@@ -47,7 +49,7 @@ impl Deliverer {
         let mut row = store::notifications::get_leased(conn, claim.org, id, claim.epoch).await?;
         let last = store::attempts::find_last_attempt(conn, row.org_id, row.id).await?;
         if row.status != Status::Pending && !timeline::is_owed(&row, row.status) {
-            leased::finish(conn, Self::TABLE, claim, Outcome::Done).await?;
+            self.done(conn, claim).await?;
             return Ok(Opening::Waits);
         }
         let message = store::messages::get_message(conn, row.org_id, row.message_id).await?;
@@ -60,7 +62,7 @@ impl Deliverer {
         };
         match claimed {
             Claimed::Attempt(attempt) => {
-                let to = self.address(cx, conn, &row).await?;
+                let to = self.address(cx, conn, &row, &message).await?;
                 Ok(Opening::Attempt(Box::new(Job { row, message, attempt }), to))
             }
             Claimed::Ends(status, last) => {
@@ -88,6 +90,12 @@ impl Deliverer {
                 return Ok(Claimed::Waits);
             }
             Turn::Never => {
+                let last = match last {
+                    Some(last) if never_began(claim, row, &last) => {
+                        Some(store::attempts::call_off(conn, last, now).await?)
+                    }
+                    last => last,
+                };
                 self.end(conn, claim, row, Status::Cancelled, now).await?;
                 return Ok(Claimed::Ends(Status::Cancelled, last));
             }
@@ -121,8 +129,18 @@ impl Deliverer {
         Ok(turns.get(&row.order_key).copied().unwrap_or(Turn::Now))
     }
 
-    /// The address as it is now: a corrected one counts for the next attempt.
-    async fn address(&self, cx: &Ctx, conn: &mut AsyncPgConnection, row: &Notification) -> Result<Address> {
+    /// The address as it is now: a corrected one counts for the next attempt. A code that proves it no more
+    /// goes nowhere.
+    async fn address(
+        &self,
+        cx: &Ctx,
+        conn: &mut AsyncPgConnection,
+        row: &Notification,
+        message: &Message,
+    ) -> Result<Address> {
+        if message.carries_code && !proofs::is_good(cx, conn, message, row.contact_method_id).await? {
+            return Ok(Err(proofs::OVER));
+        }
         if let Some(id) = row.channel_id {
             let channel = store::channels::get(conn, cx.org, id).await?;
             Ok(self.addresses.open(&channel))

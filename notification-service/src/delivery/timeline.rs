@@ -39,6 +39,7 @@ impl Deliverer {
         platform::tx!(self.db, &cx, |conn| {
             if outcome == Outcome::Done {
                 notifications::mark_told(conn, &job.row, false, job.row.notes.is_some()).await?;
+                return self.done(conn, claim).await;
             }
             leased::finish(conn, Self::TABLE, claim, outcome.clone()).await
         })

@@ -30,6 +30,8 @@ pub struct Plan {
     pub begun: Vec<Begun>,
     /// Kinds of those that are over before they begin: a later word has gone to their destination.
     pub overtaken: Vec<Kind>,
+    /// Whom the message leaves out, when no delivery of this plan can tell it.
+    pub notes: Option<serde_json::Value>,
 }
 
 /// A delivery whose first attempt is claimed.
@@ -56,6 +58,7 @@ impl Plan {
             attempts: Vec::new(),
             begun: Vec::new(),
             overtaken: Vec::new(),
+            notes: None,
         };
         let now = cx.source.now();
         let about = request.about.map(|about| about.incident_id);
@@ -72,8 +75,9 @@ impl Plan {
                 Turn::Never => plan.cancel(row, now),
             }
         }
-        if let (Some(notes), Some(last)) = (notes, plan.notifications.last_mut()) {
-            (last.row.notes, last.row.due_at) = (Some(notes), Some(now));
+        match (notes, plan.notifications.last_mut()) {
+            (Some(notes), Some(last)) => (last.row.notes, last.row.due_at) = (Some(notes), Some(now)),
+            (notes, _) => plan.notes = notes,
         }
         plan
     }

@@ -95,6 +95,14 @@ pub async fn begin_anew(
     Ok(begun)
 }
 
+/// Ends an attempt that never began: there is nothing to be told any more.
+pub async fn call_off(conn: &mut AsyncPgConnection, unbegun: Attempt, at: DateTime<Utc>) -> Result<Attempt> {
+    let detail = "a later word has gone to its destination".to_owned();
+    let ended = Attempt { ended_at: Some(at), outcome: AttemptOutcome::Cancelled, detail, ..unbegun };
+    end_attempt(conn, &ended).await?;
+    Ok(ended)
+}
+
 /// Writes what became of an attempt.
 pub async fn end_attempt(conn: &mut AsyncPgConnection, ended: &Attempt) -> Result<()> {
     diesel::update(attempts::table.find((ended.org_id, ended.notification_id, ended.number)))

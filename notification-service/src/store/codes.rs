@@ -5,7 +5,7 @@ use platform::ctx::OrgId;
 use platform::error::Result;
 
 use crate::ids::{ContactMethodId, MessageId};
-use crate::schema::contact_method_codes;
+use crate::schema::{code_mails, contact_method_codes};
 
 /// The code that was mailed last to a contact method. The code itself is kept nowhere.
 #[derive(Clone, Copy, Debug, Queryable, Selectable, Insertable, AsChangeset)]
@@ -64,5 +64,30 @@ pub async fn try_code(
 /// No code proves this method any more.
 pub async fn delete_code(conn: &mut AsyncPgConnection, org: OrgId, method: ContactMethodId) -> Result<()> {
     diesel::delete(contact_method_codes::table.find((org, method))).execute(conn).await?;
+    Ok(())
+}
+
+/// Counts a code to the address with this digest, for every organization.
+pub async fn insert_mail(conn: &mut AsyncPgConnection, digest: &[u8], at: DateTime<Utc>) -> Result<()> {
+    let mail = (code_mails::address_digest.eq(digest), code_mails::sent_at.eq(at));
+    diesel::insert_into(code_mails::table).values(mail).execute(conn).await?;
+    Ok(())
+}
+
+/// When codes were mailed to this address since, of whatever organization.
+pub async fn find_mails(
+    conn: &mut AsyncPgConnection,
+    digest: &[u8],
+    since: DateTime<Utc>,
+) -> Result<Vec<DateTime<Utc>>> {
+    let mails = code_mails::table
+        .filter(code_mails::address_digest.eq(digest).and(code_mails::sent_at.gt(since)))
+        .select(code_mails::sent_at);
+    Ok(mails.load(conn).await?)
+}
+
+/// Forgets the codes that were mailed until `before`.
+pub async fn sweep_mails(conn: &mut AsyncPgConnection, before: DateTime<Utc>) -> Result<()> {
+    diesel::delete(code_mails::table.filter(code_mails::sent_at.le(before))).execute(conn).await?;
     Ok(())
 }

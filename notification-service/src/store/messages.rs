@@ -9,8 +9,8 @@ use platform::error::Result;
 use platform::sql::sql;
 use uuid::Uuid;
 
-use crate::ids::MessageId;
-use crate::schema::messages;
+use crate::ids::{MessageId, UserId};
+use crate::schema::{messages, notifications};
 
 /// What is said, once for all notifications of one request.
 #[derive(Clone, Debug, Queryable, Selectable, Insertable)]
@@ -72,46 +72,74 @@ pub async fn complete_message(conn: &mut AsyncPgConnection, row: &Message) -> Re
     Ok(())
 }
 
-// What waits, or has ended or been replayed lately, keeps its whole message.
+// What waits, or has ended or been replayed lately, keeps its whole message. The first is taken however
+// many rows it has.
 pub(super) const SWEEP: &str = "
 WITH old AS (
-    SELECT m.org_id, m.id FROM messages m CROSS JOIN (SELECT $1::timestamptz AS before) t
+    SELECT m.org_id, m.id, m.created_at FROM messages m CROSS JOIN (SELECT $1::timestamptz AS before) t
     WHERE m.created_at < t.before AND NOT EXISTS (
         SELECT FROM notifications n WHERE n.org_id = m.org_id AND n.message_id = m.id
           AND (n.due_at IS NOT NULL OR n.ended_at IS NULL OR n.ended_at >= t.before))
-    ORDER BY m.created_at LIMIT $2 FOR UPDATE OF m SKIP LOCKED
+    ORDER BY m.created_at, m.id LIMIT $2 OFFSET $3 FOR UPDATE OF m SKIP LOCKED
 ),
+sized AS (
+    SELECT o.org_id, o.id, sum(r.rows) OVER (ORDER BY o.created_at, o.id) - r.rows AS rows_before
+    FROM old o CROSS JOIN LATERAL (
+        SELECT count(*) AS rows FROM notifications n
+        WHERE n.org_id = o.org_id AND n.message_id = o.id) r
+),
+batch AS (SELECT org_id, id FROM sized WHERE rows_before < $4),
 ended AS (
-    DELETE FROM notifications n USING old o
+    DELETE FROM notifications n USING batch o
     WHERE n.org_id = o.org_id AND n.message_id = o.id AND n.due_at IS NULL RETURNING n.org_id, n.id
 ),
 tries AS (DELETE FROM attempts a USING ended e WHERE a.org_id = e.org_id AND a.notification_id = e.id),
-gone AS (DELETE FROM messages m USING old o WHERE m.org_id = o.org_id AND m.id = o.id RETURNING m.id)
-SELECT count(*) AS gone FROM gone";
+gone AS (DELETE FROM messages m USING batch o WHERE m.org_id = o.org_id AND m.id = o.id RETURNING m.id)
+SELECT (SELECT count(*) FROM old) AS found, (SELECT count(*) FROM gone) AS gone";
 
-/// Removes up to `limit` messages of any organization that are older than `before` and over since then,
-/// with all that became of them; returns how many messages.
-pub async fn sweep(conn: &mut AsyncPgConnection, before: DateTime<Utc>, limit: i64) -> Result<i64> {
-    let sweep = sql(SWEEP).bind::<Timestamptz, _>(before).bind::<BigInt, _>(limit);
-    Ok(sweep.get_result::<Swept>(conn).await?.gone)
+/// What one transaction of the sweep takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch {
+    pub messages: i64,
+    /// The oldest are passed over.
+    pub skip: i64,
+    /// Messages are taken until they have so many notifications.
+    pub notifications: i64,
 }
 
-#[derive(QueryableByName)]
-struct Swept {
+/// Removes messages of any organization that are older than `before` and over since then, the oldest
+/// first, with all that became of them.
+pub async fn sweep(conn: &mut AsyncPgConnection, before: DateTime<Utc>, batch: Batch) -> Result<Swept> {
+    sql("SET LOCAL lock_timeout = '2s'").execute(conn).await?;
+    let sweep = sql(SWEEP)
+        .bind::<Timestamptz, _>(before)
+        .bind::<BigInt, _>(batch.messages)
+        .bind::<BigInt, _>(batch.skip)
+        .bind::<BigInt, _>(batch.notifications);
+    Ok(sweep.get_result(conn).await?)
+}
+
+/// How many messages a sweep has found, and how many of them it has removed.
+#[derive(Clone, Copy, Debug, QueryableByName)]
+pub struct Swept {
     #[diesel(sql_type = BigInt)]
-    gone: i64,
+    pub found: i64,
+    #[diesel(sql_type = BigInt)]
+    pub gone: i64,
 }
 
-/// How many codes the organization has had mailed since, and when the oldest of them was.
-pub async fn count_codes(
+/// To whom the organization has had codes mailed since, and when.
+pub async fn find_codes(
     conn: &mut AsyncPgConnection,
     org: OrgId,
     since: DateTime<Utc>,
-) -> Result<(i64, Option<DateTime<Utc>>)> {
+) -> Result<Vec<(Option<UserId>, DateTime<Utc>)>> {
+    let same = notifications::org_id.eq(messages::org_id).and(notifications::message_id.eq(messages::id));
     let codes = messages::table
+        .inner_join(notifications::table.on(same))
         .filter(messages::org_id.eq(org).and(messages::carries_code).and(messages::created_at.gt(since)))
-        .select((diesel::dsl::count_star(), diesel::dsl::min(messages::created_at)));
-    Ok(codes.get_result(conn).await?)
+        .select((notifications::user_id, messages::created_at));
+    Ok(codes.load(conn).await?)
 }
 
 pub async fn get_message(conn: &mut AsyncPgConnection, org: OrgId, id: MessageId) -> Result<Message> {

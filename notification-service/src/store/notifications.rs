@@ -3,12 +3,13 @@ use diesel::dsl::{AsSelect, SqlTypeOf};
 use diesel::expression::SqlLiteral;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::Bool;
+use diesel::sql_types::{Bool, Jsonb, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use platform::ctx::OrgId;
 use platform::error::{Error, Result};
 use platform::leased::{Birth, LEASE_LOST};
 use platform::page::Page;
+use platform::sql::sql;
 use uuid::Uuid;
 
 use crate::ids::{ChannelId, ContactMethodId, MessageId, NotificationId, UserId};
@@ -282,8 +283,50 @@ pub async fn reopen_notification(
     Ok(())
 }
 
+/// Adds names to those of a delivery.
+pub async fn set_recipient(conn: &mut AsyncPgConnection, row: &Notification) -> Result<()> {
+    let this = notifications::table.find((row.org_id, row.id));
+    diesel::update(this).set(notifications::recipient.eq(&row.recipient)).execute(conn).await?;
+    Ok(())
+}
+
+/// Adds to what the incident's timeline is owed, whoever is at the row: see [`owes_still`].
+pub async fn owe(
+    conn: &mut AsyncPgConnection,
+    row: &Notification,
+    notes: &serde_json::Value,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sql("UPDATE notifications SET notes = coalesce(notes, '[]') || $1,
+            due_at = CASE WHEN ended_at IS NULL THEN due_at ELSE coalesce(due_at, $2) END
+         WHERE org_id = $3 AND id = $4")
+    .bind::<Jsonb, _>(notes)
+    .bind::<Timestamptz, _>(now)
+    .bind::<SqlUuid, _>(row.org_id)
+    .bind::<SqlUuid, _>(row.id)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Makes a row that has just been finished due again, when notes have come to it meanwhile; whether it is.
+pub async fn owes_still(
+    conn: &mut AsyncPgConnection,
+    org: OrgId,
+    id: NotificationId,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let finished = notifications::due_at.is_null().and(notifications::ended_at.is_not_null());
+    let owing = diesel::update(notifications::table.find((org, id)))
+        .filter(finished.and(notifications::notes.is_not_null()))
+        .set(notifications::due_at.eq(now))
+        .execute(conn)
+        .await?;
+    Ok(owing > 0)
+}
+
 /// Remembers what the incident's timeline has been told: that attempts fail, and the notes that waited
-/// in the row.
+/// in the row, unless others have come to it since.
 pub async fn mark_told(
     conn: &mut AsyncPgConnection,
     row: &Notification,
@@ -296,7 +339,7 @@ pub async fn mark_told(
     }
     if notes {
         let nothing = notifications::notes.eq(None::<serde_json::Value>);
-        diesel::update(this).set(nothing).execute(conn).await?;
+        diesel::update(this.filter(notifications::notes.eq(&row.notes))).set(nothing).execute(conn).await?;
     }
     Ok(())
 }

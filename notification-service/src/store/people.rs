@@ -91,8 +91,10 @@ pub async fn find_people(
     Ok(rows)
 }
 
-/// Keeps an answer unless a later one is already there.
+/// Keeps an answer unless a later one is already there. Rows are locked in one order for all.
 pub async fn upsert_groups(conn: &mut AsyncPgConnection, rows: &[GroupSeen]) -> Result<()> {
+    let mut rows: Vec<&GroupSeen> = rows.iter().collect();
+    rows.sort_unstable_by_key(|row| (row.kind.as_str(), row.group_id));
     for row in rows {
         let insert = diesel::insert_into(groups_seen::table)
             .values(row)

@@ -81,7 +81,29 @@ async fn what_is_swept_is_found_by_its_age() {
     let admin = db.admin().await;
     admin.batch_execute("SET search_path TO pulseops_notification").await.expect("our schema");
     let sweep = messages::SWEEP.replace("$1", "(now() - interval '10 days')").replace("$2", "100");
+    let sweep = sweep.replace("$3", "0").replace("$4", "1000");
     let rows = admin.query(&format!("EXPLAIN {sweep}"), &[]).await.expect("a plan");
     let plan: String = rows.iter().map(|row| row.get::<_, String>(0) + "\n").collect();
     assert!(plan.contains("messages_created_at_idx") && !plan.contains("Seq Scan on messages"), "{plan}");
+}
+
+#[tokio::test]
+async fn a_batch_is_bounded_by_its_notifications() {
+    let (db, cx) = crowded().await;
+    let admin = db.admin().await;
+    // The two oldest have 601 each.
+    let more = "INSERT INTO pulseops_notification.notifications (org_id, id, key, message_id, status, kind, recipient, address_shown, order_key, sequence, decided_at, spent, failing_told, created_at, ended_at)
+        SELECT org_id, md5(send_key || '/' || n)::uuid, send_key || '/' || n, id, 'dead', 'log', 'r', 'a', '', 1, now(), 0, false, created_at, created_at
+        FROM pulseops_notification.messages CROSS JOIN generate_series(1, 600) n WHERE send_key IN ('20000', '19999')";
+    admin.batch_execute(more).await.expect("inserted");
+    let batch = messages::Batch { messages: 100, skip: 0, notifications: 1_000 };
+    let before = db.source().now() - chrono::TimeDelta::days(1);
+    let sweep = async || {
+        let swept =
+            platform::tx!(db.db(crate::NAME), &cx, |conn| { messages::sweep(conn, before, batch).await });
+        swept.expect("swept")
+    };
+    let swept = sweep().await;
+    assert_eq!((swept.found, swept.gone), (100, 2));
+    assert_eq!(sweep().await.gone, 100);
 }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use mailin::{Action, Handler, Response, SessionBuilder, response};
-use notification_service::{Config, Smtp, SmtpTls};
+use notification_service::{Config, Delivery, Smtp, SmtpTls};
 use proto::notification::v1 as wire;
 
 use crate::world::{World, quick, user};
@@ -30,7 +30,9 @@ impl Handler for Session {
             "nobody@example.com" => {
                 response::Response::custom(550, "<nobody@example.com>: rejected".to_owned())
             }
-            "full@example.com" => response::Response::custom(452, "mailbox full".to_owned()),
+            "full@example.com" | "full+eve@example.com" => {
+                response::Response::custom(452, "mailbox full".to_owned())
+            }
             _ => response::OK,
         }
     }
@@ -97,6 +99,10 @@ fn config(address: SocketAddr) -> Config {
         ..Smtp::default()
     };
     Config { smtp, ..quick() }
+}
+
+pub async fn world_with(address: SocketAddr, delivery: Delivery) -> World {
+    World::with(Config { delivery, ..config(address) }).await
 }
 
 pub async fn world(address: SocketAddr) -> World {

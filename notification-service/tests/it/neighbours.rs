@@ -70,7 +70,8 @@ pub async fn set_status(world: &World, user: Uuid, status: auth::UserStatus) {
         user: Some(auth::User { status: status.into(), ..Default::default() }),
         update_mask: Some(prost_types::FieldMask { paths: vec!["status".to_owned()] }),
     };
-    users(world).update_user(rpc::request(&world.owner(), request)).await.expect("changed");
+    let changed = users(world).update_user(rpc::request(&world.owner(), request)).await.expect("changed");
+    world.heard_of(user, changed.into_inner().version).await;
 }
 
 /// Gives the owner a webhook.

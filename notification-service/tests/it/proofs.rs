@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
+use notification_service::Delivery;
 use platform::ctx::{Ctx, OrgId};
 use platform::error::{Error, Kind};
 use platform::rpc;
 use proto::notification::v1 as wire;
 use uuid::Uuid;
-use wire::NotificationStatus::Delivered;
+use wire::NotificationStatus::{Dead, Delivered};
 
 use crate::email::{self, Mailbox};
-use crate::world::{World, error, own, user};
+use crate::world::{World, error, own, quick, user};
 
 /// A person whose account's address is not proven.
 struct Person<'w> {
@@ -60,6 +61,19 @@ impl<'w> Person<'w> {
         let cx = Ctx { now: self.world.db.source().now(), ..cx.clone() };
         let sent = self.world.methods().send_contact_method_code(rpc::request(&cx, request)).await?;
         Ok(sent.into_inner())
+    }
+
+    /// A code that has arrived.
+    async fn mailed(&self) {
+        let sent = self.ask().await.expect("accepted");
+        self.world.until(&sent.id, Delivered).await;
+    }
+
+    /// Until this mail is given up at its attempt `number`, because its code is over.
+    async fn over(&self, id: &str, number: i32) {
+        let dead = self.world.until(id, Dead).await;
+        let last = dead.attempts.last().expect("tried");
+        assert_eq!((last.number, last.detail.as_str()), (number, "the code is not good any more"));
     }
 
     /// The code of a new mail.
@@ -189,18 +203,86 @@ async fn codes_are_counted() {
     let (address, _) = email::start();
     let world = email::world(address).await;
     let bob = Person::new(&world, "bob").await;
-    bob.ask().await.expect("accepted");
+    bob.mailed().await;
     let refused = error(bob.ask().await);
     assert_eq!(told(&refused), (Kind::TooMany, "too_many_codes"));
-    assert!(refused.retry_after.is_some_and(|wait| wait <= Duration::from_secs(60)));
-    for n in 1..10 {
-        let other = bob.create(wire::ChannelKind::Email, &format!("bob{n}@example.com")).await;
-        other.ask().await.expect("accepted");
+    assert!(refused.retry_after.is_some_and(|wait| wait <= Duration::from_secs(60)), "{refused:?}");
+    for n in 1..3 {
+        bob.create(wire::ChannelKind::Email, &format!("bob{n}@example.com")).await.mailed().await;
     }
-    let eleventh = bob.create(wire::ChannelKind::Email, "bob11@example.com").await;
-    assert_eq!(told(&error(eleventh.ask().await)), (Kind::TooMany, "too_many_codes"));
+    // A person has three, so that colleagues can prove theirs; an organization has ten.
+    let fourth = bob.create(wire::ChannelKind::Email, "bob4@example.com").await;
+    assert!(too_many(fourth.ask().await, "a person"));
+    for n in 0..7 {
+        Person::new(&world, &format!("ada{n}")).await.mailed().await;
+    }
+    let eleventh = Person::new(&world, "mia").await;
+    assert!(too_many(eleventh.ask().await, "an organization"));
     world.db.advance(Duration::from_secs(3_601)).await;
     eleventh.ask().await.expect("an hour later");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_is_mailed_so_much_whoever_asks() {
+    let (address, _) = email::start();
+    let mut world = email::world(address).await;
+    let ours = world.org;
+    // Each time another organization, with another person and method of that address.
+    for _ in 0..5 {
+        world.org = OrgId(world.db.source().id());
+        Person::new(&world, "bob").await.ask().await.expect("accepted");
+        world.org = OrgId(world.db.source().id());
+        let again = Person::new(&world, "bob").await;
+        assert!(too_many(again.ask().await, "an address is mailed one code a minute"));
+        world.db.advance(Duration::from_secs(61)).await;
+    }
+    world.org = ours;
+    let bob = Person::new(&world, "bob").await;
+    assert!(too_many(bob.ask().await, "an address is mailed 5 codes an hour"));
+    Person::new(&world, "eve").await.ask().await.expect("another address");
+    world.db.advance(Duration::from_secs(3_601)).await;
+    bob.ask().await.expect("an hour later");
+}
+
+fn too_many(answer: Result<wire::Notification, tonic::Status>, whose: &str) -> bool {
+    answer.is_err_and(|refused| {
+        let refused = Error::from(refused);
+        refused.code == "too_many_codes" && refused.detail.starts_with(whose)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_whose_code_is_over_is_not_sent() {
+    let (address, mailbox) = email::start();
+    let delivery = Delivery { first_retry_ms: 1_800_000, max_retry_ms: 1_800_000, ..quick().delivery };
+    let world = email::world_with(address, delivery).await;
+    // A mailbox that is full: the mail waits for its next try.
+    let full = Person::new(&world, "full").await;
+    let sent = full.ask().await.expect("accepted");
+    world.failed(&sent.id, 1).await;
+    world.db.advance(Duration::from_secs(3_601)).await;
+    full.over(&sent.id, 2).await;
+
+    // Another address gets no code that was meant for the one before.
+    let eve = full.create(wire::ChannelKind::Email, "full+eve@example.com").await;
+    let sent = eve.ask().await.expect("accepted");
+    world.failed(&sent.id, 1).await;
+    let patch = wire::UpdateContactMethodRequest {
+        user_id: eve.id.to_string(),
+        id: eve.method.clone(),
+        contact_method: Some(wire::ContactMethod {
+            address: "eve@example.com".to_owned(),
+            ..Default::default()
+        }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["address".to_owned()] }),
+    };
+    world.methods().update_contact_method(rpc::request(&eve.cx, patch)).await.expect("changed");
+    world.db.advance(Duration::from_secs(3_601)).await;
+    eve.over(&sent.id, 2).await;
+    let replay = wire::ReplayNotificationRequest { id: sent.id };
+    let replayed = world.notifications().replay_notification(rpc::request(&world.owner(), replay)).await;
+    assert_eq!(told(&error(replayed)), (Kind::Conflict, "code_expired"));
+    assert_eq!(mailbox.mails().len(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

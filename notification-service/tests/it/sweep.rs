@@ -40,3 +40,32 @@ async fn messages_leave_with_all_that_became_of_them() {
     let left = world.db.admin().await.query_one(left, &[]).await.expect("counted");
     assert_eq!((left.get::<_, i64>(0), left.get::<_, i64>(1), left.get::<_, i64>(2)), (1, 1, 2));
 }
+
+/// Messages that ended 500 days ago, the oldest first, each with so many notifications.
+async fn insert_old(world: &World, messages: u32, each: u32) {
+    let sql = format!(
+        "SET search_path TO pulseops_notification;
+         INSERT INTO messages (org_id, id, send_key, subject, text_body, json_body, nobody_reachable, actor_kind, actor_id, actor_name, trace, created_at)
+         SELECT '{org}', md5(n::text)::uuid, n::text, 's', 't', '{{}}', false, 0, '', '', '', now() - n * interval '1 minute' - interval '500 days'
+         FROM generate_series(1, {messages}) n;
+         INSERT INTO notifications (org_id, id, key, message_id, status, kind, recipient, address_shown, order_key, sequence, decided_at, spent, failing_told, created_at, ended_at)
+         SELECT org_id, md5(send_key || '/' || n)::uuid, send_key || '/' || n, id, 'delivered', 'log', 'r', 'a', send_key, 1, now(), 0, false, created_at, created_at
+         FROM messages CROSS JOIN generate_series(1, {each}) n",
+        org = world.org,
+    );
+    world.db.admin().await.batch_execute(&sql).await.expect("inserted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_leave_holds_up_no_others() {
+    let world = World::new().await;
+    insert_old(&world, 150, 1).await;
+    let refuse =
+        "CREATE FUNCTION pg_temp.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$";
+    let refuse = refuse.replace("pg_temp", "pulseops_notification");
+    let trigger = "CREATE TRIGGER refuse BEFORE DELETE ON pulseops_notification.messages FOR EACH ROW \
+        WHEN (OLD.send_key = '120') EXECUTE FUNCTION pulseops_notification.refuse()";
+    world.db.admin().await.batch_execute(&format!("{refuse}; {trigger}")).await.expect("set");
+    let sweeper = Sweeper::new(&world.db.db(NAME), world.db.source(), 400);
+    assert_eq!(sweeper.step().await.expect("swept"), 149);
+}

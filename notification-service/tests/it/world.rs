@@ -263,10 +263,15 @@ impl World {
 
     /// Until auth-service's word about `user` has arrived.
     async fn heard(&self, user: Uuid) {
+        self.heard_of(user, 0).await;
+    }
+
+    /// The same of this version of the user.
+    pub async fn heard_of(&self, user: Uuid, version: i64) {
         let admin = self.db.admin().await;
         eventually(SOON, async || {
-            let sql = "SELECT count(*) FROM pulseops_notification.people WHERE user_id::text = $1";
-            let row = admin.query_one(sql, &[&user.to_string()]).await;
+            let sql = "SELECT count(*) FROM pulseops_notification.people WHERE user_id::text = $1 AND version >= $2";
+            let row = admin.query_one(sql, &[&user.to_string(), &version]).await;
             row.ok().filter(|row| row.get::<_, i64>(0) > 0)
         })
         .await;

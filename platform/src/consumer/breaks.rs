@@ -37,6 +37,12 @@ impl Breaks {
         Self { limit: BATCH, ..Self::begin() }
     }
 
+    /// Of a batch that has been worked on for long enough.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn of_long_batch() -> Self {
+        Self { work: BATCH + Duration::from_millis(1), ..Self::of_batch() }
+    }
+
     /// Between two pieces of work: a break, when it is time for one.
     ///
     /// # Errors
@@ -80,9 +86,8 @@ mod tests {
 
     #[test]
     fn a_batch_may_be_enough_and_what_must_be_whole_is_not() {
-        let long = BATCH + Duration::from_millis(1);
-        assert!(Breaks { work: long, ..Breaks::of_batch() }.enough());
-        assert!(!Breaks { limit: Duration::from_secs(60), work: long, ..Breaks::of_batch() }.enough());
+        assert!(Breaks::of_long_batch().enough() && !Breaks::of_batch().enough());
+        assert!(!Breaks { limit: Duration::from_secs(60), ..Breaks::of_long_batch() }.enough());
         assert!(!Breaks { work: Duration::from_secs(60), ..Breaks::begin() }.enough());
     }
 
@@ -93,7 +98,7 @@ mod tests {
         let (asked, told) = breaks
             .waiting(async {
                 let asked = Instant::now();
-                tokio::time::sleep(Duration::from_millis(20)).await;
+                tokio::task::yield_now().await;
                 (asked, Instant::now())
             })
             .await;
@@ -103,8 +108,8 @@ mod tests {
 
     #[tokio::test]
     async fn work_before_a_wait_counts() {
-        let mut breaks = Breaks::of_batch();
-        std::thread::sleep(BATCH + Duration::from_millis(1));
+        let long_ago = Instant::now() - BATCH - Duration::from_millis(1);
+        let mut breaks = Breaks { worked: long_ago, ..Breaks::of_batch() };
         breaks.waiting(async {}).await;
         assert!(breaks.enough());
     }

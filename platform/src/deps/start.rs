@@ -3,13 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use super::Deps;
 use crate::bus::TopicSpec;
 use crate::consumer::{self, Consumers, Handler};
 use crate::db::Db;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::idempotency;
 use crate::leased::{Driver, Handle, Slots, Work};
 use crate::lifecycle::Stage;
@@ -37,9 +35,33 @@ impl Deps {
 
     /// Starts what forgets idempotency keys of the service behind `db`.
     pub fn housekeeping(&self, db: &Db) {
-        let db = db.clone();
-        let name = format!("{}.housekeeping", db.service());
-        self.lifecycle.spawn(Stage::Drivers, name, |shutdown| housekeeping(db, shutdown));
+        let (name, db) = (format!("{}.housekeeping", db.service()), db.clone());
+        self.every(HOUSEKEEPING_EVERY, name, move || {
+            let db = db.clone();
+            async move { idempotency::sweep(&db).await.map(drop) }
+        });
+    }
+
+    /// Does `step` every so often beside the work, for the first time after `pause`; what fails comes
+    /// again. A shutdown breaks it off: what it does must be whole at any moment.
+    pub fn every<F>(
+        &self,
+        pause: Duration,
+        name: impl Into<String>,
+        step: impl Fn() -> F + Send + Sync + 'static,
+    ) where
+        F: Future<Output = Result<()>> + Send,
+    {
+        let name = name.into();
+        let task = name.clone();
+        self.lifecycle.spawn(Stage::Drivers, name, |shutdown| async move {
+            while shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
+                if let Some(Err(error)) = shutdown.run_until_cancelled(step()).await {
+                    tracing::warn!(task, error = error.chain(), "it failed and comes again");
+                }
+            }
+            Ok::<(), Error>(())
+        });
     }
 
     /// The consumers of `service`, whose leases are kept from now on.
@@ -76,13 +98,4 @@ impl Deps {
         let name = format!("{}.{}", db.service(), W::NAME);
         self.lifecycle.spawn(Stage::Drivers, name, |shutdown| driver.run(shutdown));
     }
-}
-
-async fn housekeeping(db: Db, shutdown: CancellationToken) -> Result<()> {
-    while shutdown.run_until_cancelled(tokio::time::sleep(HOUSEKEEPING_EVERY)).await.is_some() {
-        if let Err(error) = idempotency::sweep(&db).await {
-            tracing::warn!(service = db.service(), error = error.chain(), "housekeeping failed; comes again");
-        }
-    }
-    Ok(())
 }
