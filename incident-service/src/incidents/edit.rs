@@ -143,7 +143,7 @@ async fn change_severity(
     incident.urgency = urgency.unwrap_or(follows);
     incident.severity = severity;
     let mut changes = vec![change("severity", old, severity)];
-    if urgency.is_some_and(|said| said != loud) {
+    if incident.urgency != loud {
         changes.push(change("urgency", loud, incident.urgency));
     }
     let told = Told::new(Step::SeverityChanged, actor, announce::changes(changes));

@@ -125,7 +125,9 @@ async fn changes_are_told_with_from_and_to() {
     let [_, severity, fields] = &entries[..] else { panic!("three entries: {entries:?}") };
     assert_eq!((severity.kind(), fields.kind()), (TimelineKind::SeverityChanged, TimelineKind::Updated));
     let Some(Data::Change(data)) = &severity.data else { panic!("changes") };
-    assert_eq!((data.changes[0].from.as_str(), data.changes[0].to.as_str()), ("high", "low"));
+    let told = |of: &wire::FieldChange| (of.field.clone(), of.from.clone(), of.to.clone());
+    let change = |of: &str| (of.to_owned(), "high".to_owned(), "low".to_owned());
+    assert_eq!(data.changes.iter().map(told).collect::<Vec<_>>(), [change("severity"), change("urgency")]);
     let Some(Data::Change(data)) = &fields.data else { panic!("changes") };
     let names: Vec<&str> = data.changes.iter().map(|change| change.field.as_str()).collect();
     assert_eq!(names, ["title", "labels"]);
