@@ -6,15 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// File, how often it sleeps, and why.
-const SLEEPS: [(&str, usize, &str); 8] = [
+const SLEEPS: [(&str, usize, &str); 6] = [
     ("platform/src/bus/conformance.rs", 1, "between steps of consumers that the test itself drives"),
     ("platform/src/consumer/pace.rs", 2, "waiting and work whose times are measured"),
     ("platform/src/testing.rs", 1, "`eventually` itself"),
     ("platform/src/testing/receiver.rs", 1, "the answer of a slow receiver"),
     ("platform/src/testing/server.rs", 1, "until the test server answers, on a thread without a runtime"),
-    ("platform/tests/it/consumer/batches.rs", 1, "the work of a handler"),
     ("platform/tests/it/door/fixture.rs", 1, "a slow call"),
-    ("platform/tests/it/lifecycle.rs", 1, "a task that takes its time to end"),
 ];
 
 /// Of whatever runtime; in two parts, so that it is not found here.
